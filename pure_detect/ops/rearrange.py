@@ -1,0 +1,94 @@
+"""Operations that only move values: upsampling, concatenation, channel slices, YOLOv2's reorg."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pure_detect.ops.geometry import Shape
+from pure_detect.ops.op import Array, Op, ParameterShapes, check_map
+
+
+def upsample_nearest(x: Array, *, factor: int) -> Array:
+    """Repeat every cell `factor` times along both axes: out[y, x] = in[y // factor, x // factor].
+
+    (N, C, H, W) to (N, C, H * factor, W * factor).
+
+    Source
+    ------
+    `upsample_cpu` (pjreddie/darknet, `blas.c`); torch.nn.functional.interpolate, mode "nearest" (PyTorch 2.13).
+    """
+    check_map("upsample_nearest", x)
+    return np.repeat(np.repeat(x, factor, axis=2), factor, axis=3)
+
+
+def upsample_shape(inputs: Sequence[Shape], parameters: ParameterShapes, *, factor: int) -> Shape:
+    """Return (C, H * factor, W * factor)."""
+    channels, height, width = inputs[0]
+    if factor < 1:
+        raise ValueError(f"factor must be at least 1, got {factor}")
+    return (channels, height * factor, width * factor)
+
+
+def concat(*inputs: Array) -> Array:
+    """Stack maps of equal size along the channels, in the order given.
+
+    Source
+    ------
+    `forward_route_layer` (pjreddie/darknet); torch.cat, dim 1 (PyTorch 2.13).
+    """
+    return np.concatenate(inputs, axis=1)
+
+
+def concat_shape(inputs: Sequence[Shape], parameters: ParameterShapes) -> Shape:
+    """Return the summed channels; heights and widths must agree."""
+    if len({shape[1:] for shape in inputs}) != 1:
+        raise ValueError(f"maps of one size expected, got {', '.join(map(str, inputs))}")
+    return (sum(shape[0] for shape in inputs), *inputs[0][1:])
+
+
+def channel_slice(x: Array, *, start: int, stop: int) -> Array:
+    """Take channels start..stop of (N, C, H, W), as Darknet's route with `groups` does."""
+    check_map("channel_slice", x)
+    return np.ascontiguousarray(x[:, start:stop])
+
+
+def channel_slice_shape(inputs: Sequence[Shape], parameters: ParameterShapes, *, start: int, stop: int) -> Shape:
+    """Return (stop - start, H, W)."""
+    channels, height, width = inputs[0]
+    if not 0 <= start < stop <= channels:
+        raise ValueError(f"channels {start}..{stop} do not lie within {channels}")
+    return (stop - start, height, width)
+
+
+def reorg(x: Array, *, stride: int) -> Array:
+    """Darknet's reorg: (N, C, H, W) to (N, C * s^2, H / s, W / s). It is not space-to-depth.
+
+    The C implementation reads the flat input as if it had C / s^2 channels of (H * s, W * s), gathers it in s x s
+    steps, and reads the result as C * s^2 channels. YOLOv2's weights were trained with that order.
+
+    Source
+    ------
+    `reorg_cpu` (pjreddie/darknet, `blas.c`, with forward = 0).
+    """
+    check_map("reorg", x)
+    N, C, H, W = x.shape
+    C_out, H_out, W_out = reorg_shape([(C, H, W)], {}, stride=stride)
+    # axes: n, channel, row, step down, column, step right -> step down, step right, channel, row, column
+    seen = x.reshape(N, C // stride**2, H, stride, W, stride)
+    return seen.transpose(0, 3, 5, 1, 2, 4).reshape(N, C_out, H_out, W_out)
+
+
+def reorg_shape(inputs: Sequence[Shape], parameters: ParameterShapes, *, stride: int) -> Shape:
+    """Return (C * s^2, H / s, W / s); the stride must divide the size, its square the channels."""
+    channels, height, width = inputs[0]
+    if stride < 1 or channels % stride**2 or height % stride or width % stride:
+        raise ValueError(f"stride {stride} does not divide {inputs[0]} (its square must divide the channels)")
+    return (channels * stride**2, height // stride, width // stride)
+
+
+UPSAMPLE_NEAREST = Op("upsample_nearest", upsample_nearest, upsample_shape)
+CONCAT = Op("concat", concat, concat_shape)
+CHANNEL_SLICE = Op("channel_slice", channel_slice, channel_slice_shape)
+REORG = Op("reorg", reorg, reorg_shape)

@@ -1,0 +1,44 @@
+"""Fixtures and markers that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+DATA = SHARED / "data"
+IN_CI = os.environ.get("CI") == "true"
+
+
+skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped."""
+    if report.skipped:
+        skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail in CI if anything was skipped: there the shared data and every framework are at hand."""
+    if IN_CI and skipped and session.exitstatus == 0:
+        session.exitstatus = 1
+        print(f"\n{len(skipped)} tests were skipped, none may be in CI: {skipped[0]}, ...")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what needs the shared data where that folder is absent."""
+    if DATA.is_dir():
+        return
+    skip = pytest.mark.skip(reason=f"needs the real weights and images of {DATA}, which is absent")
+    for item in items:
+        if item.get_closest_marker("shared_data"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Return the folder of real weights and images; only tests marked `shared_data` may ask for it."""
+    return DATA
