@@ -1,0 +1,1 @@
+"""Boxes: coordinates, decoding, non-maximum suppression."""
