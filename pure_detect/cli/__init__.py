@@ -1,0 +1,30 @@
+"""The command `pure-detect`: one file a subcommand."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+
+from pure_detect import __version__
+from pure_detect.cli.common import one_line_errors
+
+COMMANDS = ("detect", "classify", "summary", "models")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    p = argparse.ArgumentParser("pure-detect", description="Object detection in plain Python.")
+    p.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = p.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        importlib.import_module(f"pure_detect.cli.{name}").add_parser(commands)
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0 done, 1 failed on some input, 2 wrong usage."""
+    options = parser().parse_args(arguments)
+    if "check" in options:
+        options.check(options)
+    return one_line_errors(lambda: int(options.run(options)))

@@ -1,0 +1,298 @@
+"""From a picture to detections: reading, preparing, the network, decoding, suppression, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from PIL import Image
+
+from pure_detect.boxes.coordinates import clip_boxes
+from pure_detect.boxes.decode_yolo import decode
+from pure_detect.boxes.nms import nms
+from pure_detect.boxes.scored import Candidates, ScoredBoxes, select
+from pure_detect.detections import Detections
+from pure_detect.errors import InputError
+from pure_detect.graph import BatchNormRule
+from pure_detect.image import Placement, Preprocessing, prepare, read_image
+from pure_detect.models.darknet import darknet_network, read_cfg
+from pure_detect.network import Network
+from pure_detect.random_weights import random_parameters
+from pure_detect.reference import ReferenceExecutor
+from pure_detect.registry import cached_weights, find_network
+from pure_detect.weights import WeightFile, read_header, read_parameters
+
+Array = NDArray[Any]
+Picture = str | os.PathLike[str] | Image.Image | Array
+Size = int | tuple[int, int]
+
+ENGINES = {"reference": ReferenceExecutor}
+
+
+class Classification(NamedTuple):
+    """One class of a classifier's answer."""
+
+    label: str
+    class_id: int
+    score: float
+
+
+class Model:
+    """A network with its parameters: everything that detectors and classifiers share.
+
+    Attributes
+    ----------
+    network : Network
+    graph : Graph
+        At the size that pictures are brought to.
+    labels : tuple of str
+    preprocessing : Preprocessing
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        parameters: Mapping[str, Array],
+        *,
+        labels: Sequence[str] = (),
+        size: Size | None = None,
+        engine: str = "reference",
+        dtype: DTypeLike = np.float32,
+        batch_norm_rule: BatchNormRule | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        if engine not in ENGINES:
+            raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
+        height, width = (size, size) if isinstance(size, int) else size or (None, None)
+        self.network = network
+        self.preprocessing = preprocessing or network.preprocessing
+        self.graph = network.build(height, width, batch_norm_rule)
+        self.labels = _labels(labels or network.labels, network.class_count, network.name)
+        self._parameters = parameters
+        self._rule, self._engine, self._dtype = batch_norm_rule, ENGINES[engine], np.dtype(dtype)
+        self._executors: dict[tuple[int, int], ReferenceExecutor] = {}
+        self._lock = threading.Lock()
+
+    def forward(self, x: Array, keep: Sequence[str] = ()) -> dict[str, Array]:
+        """Run the network alone.
+
+        Parameters
+        ----------
+        x : (N, C, H, W) float32
+            As the network takes it, at any height and width that its stride divides.
+        keep : sequence of str
+            Names or patterns (`backbone.*`) of nodes whose activations are wanted too.
+
+        Returns
+        -------
+        dict of str to (N, C, H, W) arrays
+            By node name: the raw outputs, and whatever `keep` named.
+
+        Raises
+        ------
+        ValueError
+            If the input does not fit the network, or a pattern names no node.
+        """
+        x = np.asarray(x)
+        channels = self.network.input_shape[0]
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise ValueError(f"expected (N, {channels}, H, W), got {x.shape}")
+        return self._executor(x.shape[2], x.shape[3])(x, keep)
+
+    def with_resize(self, mode: str) -> Model:
+        """Return the same model with another way of fitting pictures: one of `pure_detect.image.RESIZE_MODES`."""
+        other = copy.copy(self)
+        other.preprocessing = replace(self.preprocessing, resize=mode)
+        return other
+
+    def _executor(self, height: int, width: int) -> ReferenceExecutor:
+        with self._lock:
+            if (height, width) not in self._executors:
+                graph = self.network.build(height, width, self._rule)
+                self._executors[height, width] = self._engine(graph, self._parameters, self._dtype)
+            return self._executors[height, width]
+
+    def _prepare(self, pictures: Sequence[Array]) -> tuple[Array, list[Placement]]:
+        _, height, width = self.graph.input.shape
+        prepared = [prepare(pixels, height, width, self.preprocessing) for pixels in pictures]
+        return np.stack([x for x, _ in prepared]), [placement for _, placement in prepared]
+
+
+class Detector(Model):
+    """A network that finds objects.
+
+    >>> detector = pure_detect.load("xl.h5")
+    >>> detections = detector("street.jpg", score=0.3)
+    """
+
+    def __call__(
+        self,
+        images: Picture | list[Picture] | tuple[Picture, ...],
+        *,
+        score: float = 0.5,
+        iou: float = 0.45,
+        limit: int | None = None,
+        clip: bool = True,
+        **nms_options: Any,
+    ) -> Any:
+        """Find the objects of one picture, or of a list of pictures in one batch.
+
+        Parameters
+        ----------
+        images : path, PIL image or RGB uint8 array (H, W, 3); or a list of them
+        score : float
+            Only detections with a score over it, strictly.
+        iou : float
+            Of two boxes of one class that overlap by more, the one with the lower score goes.
+        limit : int, optional
+            At most so many detections a picture, the best.
+        clip : bool
+            Whether boxes are clipped to the picture.
+        **nms_options
+            `class_agnostic`, `rule` and `beta` of :func:`pure_detect.boxes.nms.nms`.
+
+        Returns
+        -------
+        Detections, or a list of them for a list
+        """
+        if not isinstance(images, (list, tuple)):
+            return self([images], score=score, iou=iou, limit=limit, clip=clip, **nms_options)[0]
+        pictures = [read_image(image) for image in images]
+        if not pictures:
+            return []
+        x, placements = self._prepare(pictures)
+        outputs = self.forward(x)
+        found: list[Detections] = []
+        for i, (pixels, placement) in enumerate(zip(pictures, placements)):
+            candidates = select(self._decode(outputs, i), score)
+            kept = nms(*candidates, iou, limit=limit, **nms_options)
+            found.append(self._in_picture(candidates, kept, placement, pixels.shape, clip))
+        return found
+
+    def _decode(self, outputs: Mapping[str, Array], index: int) -> ScoredBoxes:
+        _, height, width = self.graph.input.shape
+        heads = [decode(outputs[head.tensor][index], head, height, width) for head in self.graph.heads]
+        boxes, scores = zip(*heads)
+        return ScoredBoxes(np.concatenate(boxes), np.concatenate(scores))
+
+    def _in_picture(
+        self, candidates: Candidates, kept: Array, placement: Placement, shape: tuple[int, ...], clip: bool
+    ) -> Detections:
+        boxes = placement.to_picture(candidates.boxes_xyxy[kept])
+        boxes = clip_boxes(boxes, shape[0], shape[1]) if clip else boxes
+        class_ids = candidates.class_ids[kept]
+        return Detections(
+            boxes_xyxy=boxes.astype(np.float32),
+            scores=candidates.scores[kept].astype(np.float32),
+            class_ids=class_ids,
+            labels=tuple(self.labels[class_id] for class_id in class_ids),
+            height=shape[0],
+            width=shape[1],
+        )
+
+
+class Classifier(Model):
+    """A network that labels whole pictures."""
+
+    def __call__(self, image: Picture, *, top: int = 5) -> list[Classification]:
+        """Return the `top` classes of a picture with their probabilities, best first; ties by class id."""
+        x, _ = self._prepare([read_image(image)])
+        probabilities = self.forward(x)[self.graph.outputs[0]][0].ravel()
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return [Classification(self.labels[i], int(i), float(probabilities[i])) for i in best]
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Any:
+    """Load a model.
+
+    Parameters
+    ----------
+    name : str or path
+        A weight file (`.h5`), a registry name (`yolov3`), or a Darknet `.cfg` together with `weights`.
+    weights : "random" or path of a .h5 file, optional
+        Where the parameters come from, unless `name` is a weight file itself. A registry name alone takes the file
+        of that name in the cache folder.
+    seed : int
+        For random weights.
+    **options
+        `size` (int, or (height, width)), `engine`, `dtype` ("float32" or "float64"), `labels`.
+
+    Returns
+    -------
+    Detector or Classifier
+
+    Raises
+    ------
+    InputError
+        If a file is missing or does not fit; the message names it.
+    ValueError
+        If an option does not fit the network.
+    """
+    text = os.fspath(name)
+    if weights == "random":
+        network = read_header_network(text) if text.endswith(".h5") else network_of(text)
+        return _model(network)(network, random_parameters(network, seed), **options)
+    if text.endswith(".h5"):
+        return _load_file(text, None, options)
+    network = network_of(text)
+    path = Path(weights) if weights is not None else cached_weights(network.name)
+    if weights is None and not path.is_file():
+        raise InputError(
+            f"{text}: no weights at {path}; make that file with weights-convert, name a .h5 file instead, "
+            f'or ask for weights="random"'
+        )
+    return _load_file(path, network, options)
+
+
+def network_of(text: str) -> Network:
+    """Return the network of a cfg file or a registry name."""
+    return read_cfg(text) if text.endswith(".cfg") else find_network(text)
+
+
+def read_header_network(path: str | Path) -> Network:
+    """Return the network that a weight file is for."""
+    return _network_of_file(read_header(path))
+
+
+def _network_of_file(header: WeightFile) -> Network:
+    return darknet_network(header.cfg, f"{header.model}.cfg") if header.cfg else find_network(header.model)
+
+
+def _load_file(path: str | Path, network: Network | None, options: dict[str, Any]) -> Model:
+    header = read_header(path)
+    network = network or _network_of_file(header)
+    published = network.build(rule=header.batch_norm_rule)
+    parameters = read_parameters(path, published)
+    if published.fingerprint != header.graph_fingerprint:
+        raise InputError(
+            f"{path}: expected weights of this version's {network.name}, found another definition of it; "
+            f"make the file anew with weights-convert"
+        )
+    defaults = {"labels": header.labels, "preprocessing": header.preprocessing}
+    return _model(network)(network, parameters, batch_norm_rule=header.batch_norm_rule, **{**defaults, **options})
+
+
+def _model(network: Network) -> type[Model]:
+    return Classifier if network.is_classifier else Detector
+
+
+def _labels(labels: Sequence[str], classes: int, name: str) -> tuple[str, ...]:
+    """Return exactly one label a class: numbers where there are none, the first ones of a longer list."""
+    if not labels:
+        return tuple(f"class {i}" for i in range(classes))
+    if len(labels) < classes:
+        raise InputError(f"{name}: expected {classes} labels, found {len(labels)}")
+    return tuple(labels[:classes])

@@ -1,0 +1,95 @@
+"""Darknet cfg files as networks. The grammar is in `darknet_cfg.py`, the layers in `darknet_layers.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pure_detect.errors import InputError
+from pure_detect.graph import Builder, Graph, Tensor
+from pure_detect.image import Preprocessing
+from pure_detect.models.darknet_cfg import Section, parse_cfg
+from pure_detect.models.darknet_layers import SECTIONS, TRAINING_OPTIONS, Layers
+from pure_detect.network import Definition, Network
+
+
+def darknet_network(text: str, file: str) -> Network:
+    """Turn a cfg's text into a network.
+
+    Parameters
+    ----------
+    text : str
+    file : str
+        Where the text comes from, for messages; its stem is the network's name.
+
+    Raises
+    ------
+    InputError
+        If a section or value is not understood; the message names file and line.
+    """
+    sections = parse_cfg(text, file)
+    net = sections[0]
+    shape = tuple(net.integer(key, 0, least=1) for key in ("channels", "height", "width"))
+    resize = "letterbox" if net.integer("letter_box", 0) else "stretch"
+    for section in sections:
+        if section.kind not in SECTIONS and section is not net:
+            known = ", ".join(sorted(SECTIONS))
+            raise section.error(f"unknown section; known are {known}")
+
+    def define(builder: Builder) -> Definition:
+        layers = Layers(builder)
+        for section in sections[1:]:
+            layers.outputs.append(_layer(section, layers))
+        if layers.heads:
+            return Definition([tensor for tensor, _ in layers.heads], [head for _, head in layers.heads])
+        return Definition([layers.x])
+
+    builder = Builder(shape)  # type: ignore[arg-type]
+    definition = define(builder)
+    if not definition.heads and len(sections) == 1:
+        raise InputError(f"{file}: expected layers after [net], found none")
+    for section in sections:
+        section.warn_unknown(TRAINING_OPTIONS)
+    return Network(
+        name=Path(file).stem,
+        family="yolo" if definition.heads else "classifier",
+        define=define,
+        input_shape=shape,  # type: ignore[arg-type]
+        stride=_largest_stride(builder.graph(definition.outputs)) if definition.heads else 1,
+        preprocessing=Preprocessing(resize=resize if definition.heads else "crop"),
+        cfg=text,
+    )
+
+
+def _layer(section: Section, layers: Layers) -> Tensor:
+    try:
+        return SECTIONS[section.kind](section, layers)
+    except InputError:
+        raise
+    except ValueError as error:  # a shape that does not fit
+        raise section.error(str(error)) from None
+
+
+def _largest_stride(graph: Graph) -> int:
+    """Return by how much the network's smallest map is reduced, so that sizes which it divides need no rounding."""
+    reduction = {graph.input.name: 1.0}
+    for node in graph.nodes:
+        steps = node.attributes.get("stride", 1)
+        step = max(steps) if isinstance(steps, tuple) else steps
+        sources = [reduction[name] for name in node.inputs]
+        reduction[node.name] = max(sources) * step / node.attributes.get("factor", 1)
+    return int(max(reduction.values()))
+
+
+def read_cfg(path: str | Path) -> Network:
+    """Read a cfg file as a network.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or understood.
+    """
+    try:
+        text = Path(path).read_bytes().decode("latin-1")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return darknet_network(text, str(path))

@@ -1,0 +1,153 @@
+"""Our weight files: one HDF5 file a model, read strictly.
+
+Layout, version 1:
+
+* `/parameters/...`: every parameter under its name in the graph, dots as slashes: `layer000.conv.weight` is the
+  dataset `/parameters/layer000/conv/weight`. float32, or float16 where the converter was asked for it. The original
+  values, batch norm not folded.
+* attributes of `/`: `layout_version`, `model` (a registry name or a cfg's stem), `cfg` (the Darknet cfg's text, or
+  empty), `graph_fingerprint`, `labels`, `preprocessing` and `heads` (JSON), `batch_norm_epsilon`,
+  `batch_norm_epsilon_place` ("inside" or "outside" the root), `source_format`, `source_sha256`, `source_header`
+  (JSON), `converter_version`.
+
+`weights_convert/hdf5_layout.py` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pure_detect.errors import InputError
+from pure_detect.graph import BatchNormRule, Graph
+from pure_detect.image import Preprocessing
+
+LAYOUT_VERSION = 1
+PARAMETERS = "parameters"
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a weight file says of itself, beside the parameters; see the module's docstring for the meaning."""
+
+    path: Path
+    model: str
+    cfg: str
+    graph_fingerprint: str
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    batch_norm_rule: BatchNormRule
+    source_header: dict[str, Any]
+
+
+def parameter_path(name: str) -> str:
+    """Return where a parameter lies in the file."""
+    return f"{PARAMETERS}/{name.replace('.', '/')}"
+
+
+def open_weights(path: str | Path) -> h5py.File:
+    """Open a weight file for reading.
+
+    Raises
+    ------
+    InputError
+        If it is missing, no HDF5 file, not one of ours, or of another layout version.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: expected a weight file, found {'a folder' if Path(path).is_dir() else 'nothing'}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError:
+        raise InputError(
+            f"{path}: expected an HDF5 weight file made by weights-convert, found another format"
+        ) from None
+    version = file.attrs.get("layout_version")
+    if version != LAYOUT_VERSION:
+        file.close()
+        found = "an HDF5 file without one" if version is None else f"version {version}"
+        raise InputError(
+            f"{path}: expected layout version {LAYOUT_VERSION}, found {found}; make it anew with weights-convert"
+        )
+    return file
+
+
+def read_header(path: str | Path) -> WeightFile:
+    """Read everything but the parameters.
+
+    Raises
+    ------
+    InputError
+        If the file is not one of ours or an attribute is missing or malformed.
+    """
+    with open_weights(path) as file:
+        try:
+            attributes = file.attrs
+            return WeightFile(
+                path=Path(path),
+                model=str(attributes["model"]),
+                cfg=str(attributes["cfg"]),
+                graph_fingerprint=str(attributes["graph_fingerprint"]),
+                labels=tuple(json.loads(attributes["labels"])),
+                preprocessing=preprocessing_from_json(attributes["preprocessing"]),
+                batch_norm_rule=BatchNormRule(
+                    float(attributes["batch_norm_epsilon"]),
+                    attributes["batch_norm_epsilon_place"] == "inside",
+                ),
+                source_header=json.loads(attributes["source_header"]),
+            )
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise InputError(f"{path}: expected the attributes of layout version 1, found {error}") from None
+
+
+def preprocessing_from_json(text: str) -> Preprocessing:
+    """Return the Preprocessing that a file's attribute holds."""
+    values: dict[str, Any] = json.loads(text)
+    return Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+def read_parameters(path: str | Path, graph: Graph) -> dict[str, Array]:
+    """Read every parameter of a graph as float32.
+
+    Raises
+    ------
+    InputError
+        If tensors are missing, unknown or of another shape or type; the one message lists them all.
+    """
+    with open_weights(path) as file:
+        found = dict(_datasets(file))
+        problems = [f"{name}: unknown" for name in found if name not in graph.parameters]
+        for name, parameter in graph.parameters.items():
+            dataset = found.get(name)
+            if dataset is None:
+                problems.append(f"{name}: missing")
+            elif dataset.shape != parameter.shape or dataset.dtype not in (np.float32, np.float16):
+                problems.append(f"{name}: expected float {parameter.shape}, found {dataset.dtype} {dataset.shape}")
+        if problems:
+            raise InputError(f"{path}: {len(problems)} tensors do not fit the network: {'; '.join(problems)}")
+        try:
+            return {name: found[name][()].astype(np.float32, copy=False) for name in graph.parameters}
+        except OSError as error:
+            raise InputError(f"{path}: damaged, a tensor cannot be read: {error}") from None
+
+
+def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yield (parameter name, dataset) for everything under `/parameters`."""
+    items: list[tuple[str, h5py.Dataset]] = []
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            items.append((name.replace("/", "."), item))
+
+    group = file.get(PARAMETERS)
+    if isinstance(group, h5py.Group):
+        group.visititems(collect)
+    yield from items

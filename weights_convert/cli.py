@@ -1,0 +1,134 @@
+"""The command `weights-convert`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pure_detect import __version__
+from pure_detect.cli.common import one_line_errors, report
+from pure_detect.detector import network_of, read_header_network
+from pure_detect.errors import InputError
+from pure_detect.graph import BatchNormRule
+from pure_detect.image import RESIZE_MODES
+from pure_detect.weights import read_header, read_parameters
+from weights_convert.hdf5_layout import Source, write_weights
+from weights_convert.readers import source_format
+from weights_convert.readers.darknet import Header, read_darknet, write_darknet
+
+DESCRIPTION = """\
+Convert a weight file to the HDF5 file that pure-detect loads. The source's
+format is told from its content: Darknet .weights, or a .h5 file of ours,
+which is written back as .weights, byte for byte."""
+
+EXAMPLES = """\
+examples:
+  weights-convert yolov3.weights --model yolov3 --out yolov3.h5
+  weights-convert my.weights --model my.cfg --labels my.names --out my.h5
+  weights-convert my.h5 --out my.weights"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    p = argparse.ArgumentParser(
+        "weights-convert",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("source", metavar="SOURCE", type=Path, help="the weight file to convert")
+    p.add_argument("--model", metavar="NAME|FILE.cfg", help="the network: a registry name or a Darknet cfg")
+    p.add_argument("--out", metavar="FILE", type=Path, required=True, help="the file to write")
+    p.add_argument("--labels", metavar="FILE", type=Path, help="class names, one a line")
+    p.add_argument("--float16", action="store_true", help="store half precision: half the size")
+    p.add_argument("--resize", choices=RESIZE_MODES, help="how pictures are brought to the network's size, by default")
+    p.add_argument("--epsilon", type=float, default=None, help="batch norm's epsilon (default: 1e-5; OpenCV uses 1e-6)")
+    p.add_argument(
+        "--epsilon-place",
+        choices=("inside", "outside"),
+        help="inside the root (default: Darknet on GPUs, AlexeyAB's fork, OpenCV) or outside (pjreddie's CPU code)",
+    )
+    p.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0 done, 1 failed on the input, 2 wrong usage."""
+    p = parser()
+    options = p.parse_args(arguments)
+    if options.epsilon is not None and not options.epsilon >= 0:
+        p.error(f"--epsilon: expected a number of at least 0, found {options.epsilon}")
+    return one_line_errors(lambda: _convert(options, p))
+
+
+def _convert(options: argparse.Namespace, p: argparse.ArgumentParser) -> int:
+    if options.out.resolve() == options.source.resolve():
+        p.error("--out: expected another file than SOURCE, found the same")
+    if source_format(options.source) == "hdf5":
+        _to_darknet(options)
+    elif options.model is None:
+        p.error("--model: needed for Darknet weights, which do not say what network they are for")
+    else:
+        _from_darknet(options)
+    report(f"{options.out}: {options.out.stat().st_size:,} bytes written")
+    return 0
+
+
+def _from_darknet(options: argparse.Namespace) -> None:
+    network = network_of(options.model)
+    given = options.epsilon is not None or options.epsilon_place is not None
+    rule = network.batch_norm_rule
+    if given:
+        epsilon = rule.epsilon if options.epsilon is None else options.epsilon
+        rule = BatchNormRule(epsilon, options.epsilon_place != "outside")
+    weights = read_darknet(options.source, network.build(rule=rule))
+    preprocessing = network.preprocessing
+    if options.resize:
+        preprocessing = replace(preprocessing, resize=options.resize)
+    write_weights(
+        options.out,
+        network,
+        weights.parameters,
+        labels=read_labels(options.labels, network.class_count) if options.labels else network.labels,
+        rule=rule,
+        preprocessing=preprocessing,
+        source=Source("darknet", weights.sha256, weights.header._asdict()),
+        half=options.float16,
+    )
+
+
+def _to_darknet(options: argparse.Namespace) -> None:
+    header = read_header(options.source)
+    graph = read_header_network(options.source).build(rule=header.batch_norm_rule)
+    stored = header.source_header
+    darknet = Header(**stored) if set(stored) == set(Header._fields) else Header(0, 2, 5, 0, 20)
+    write_darknet(options.out, graph, read_parameters(options.source, graph), darknet)
+
+
+def read_labels(path: Path, classes: int) -> list[str]:
+    """Read class names, one a line; of a longer file the first `classes` lines count, as in Darknet.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or has too few lines.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: expected text in UTF-8, one class name a line, found other bytes") from None
+    labels = [line.strip() for line in lines]
+    while labels and not labels[-1]:
+        labels.pop()
+    if len(labels) < classes:
+        raise InputError(f"{path}: expected {classes} class names, found {len(labels)}")
+    return labels[:classes]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
