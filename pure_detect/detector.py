@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import operator
 import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,19 +16,15 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 from pure_detect.boxes.coordinates import clip_boxes
-from pure_detect.boxes.decode_yolo import decode
+from pure_detect.boxes.decode import decode
 from pure_detect.boxes.nms import nms
 from pure_detect.boxes.scored import Candidates, ScoredBoxes, select
 from pure_detect.detections import Detections
 from pure_detect.errors import InputError
 from pure_detect.graph import BatchNormRule
 from pure_detect.image import Placement, Preprocessing, prepare, read_image
-from pure_detect.models.darknet import darknet_network, read_cfg
 from pure_detect.network import Network
-from pure_detect.random_weights import random_parameters
 from pure_detect.reference import ReferenceExecutor
-from pure_detect.registry import cached_weights, find_network
-from pure_detect.weights import WeightFile, read_header, read_parameters
 
 Array = NDArray[Any]
 Picture = str | os.PathLike[str] | Image.Image | Array
@@ -70,7 +67,9 @@ class Model:
     ) -> None:
         if engine not in ENGINES:
             raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
-        height, width = (size, size) if isinstance(size, int) else size or (None, None)
+        height, width = _height_width(size)
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ValueError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
         self.network = network
         self.preprocessing = preprocessing or network.preprocessing
         self.graph = network.build(height, width, batch_norm_rule)
@@ -106,6 +105,14 @@ class Model:
             raise ValueError(f"expected (N, {channels}, H, W), got {x.shape}")
         return self._executor(x.shape[2], x.shape[3])(x, keep)
 
+    def parameters_sha256(self) -> str:
+        """Return a hash of all parameters, names and values."""
+        digest = hashlib.sha256()
+        for name in sorted(self._parameters):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(self._parameters[name]).tobytes())
+        return digest.hexdigest()
+
     def with_resize(self, mode: str) -> Model:
         """Return the same model with another way of fitting pictures: one of `pure_detect.image.RESIZE_MODES`."""
         other = copy.copy(self)
@@ -137,7 +144,7 @@ class Detector(Model):
         images: Picture | list[Picture] | tuple[Picture, ...],
         *,
         score: float = 0.5,
-        iou: float = 0.45,
+        iou: float | None = None,
         limit: int | None = None,
         clip: bool = True,
         **nms_options: Any,
@@ -149,10 +156,11 @@ class Detector(Model):
         images : path, PIL image or RGB uint8 array (H, W, 3); or a list of them
         score : float
             Only detections with a score over it, strictly.
-        iou : float
-            Of two boxes of one class that overlap by more, the one with the lower score goes.
+        iou : float, optional
+            Of two boxes of one class that overlap by more, the one with the lower score goes. The default is the
+            network's own: 0.45 for YOLO.
         limit : int, optional
-            At most so many detections a picture, the best.
+            At most so many detections a picture, the best. The default is the network's own: none for YOLO.
         clip : bool
             Whether boxes are clipped to the picture.
         **nms_options
@@ -169,17 +177,19 @@ class Detector(Model):
             return []
         x, placements = self._prepare(pictures)
         outputs = self.forward(x)
+        iou = self.network.iou if iou is None else iou
+        limit = self.network.limit if limit is None else limit
         found: list[Detections] = []
         for i, (pixels, placement) in enumerate(zip(pictures, placements)):
-            candidates = select(self._decode(outputs, i), score)
+            candidates = select(self._decode(outputs, i), score, self.network.candidates_per_class)
             kept = nms(*candidates, iou, limit=limit, **nms_options)
             found.append(self._in_picture(candidates, kept, placement, pixels.shape, clip))
         return found
 
     def _decode(self, outputs: Mapping[str, Array], index: int) -> ScoredBoxes:
         _, height, width = self.graph.input.shape
-        heads = [decode(outputs[head.tensor][index], head, height, width) for head in self.graph.heads]
-        boxes, scores = zip(*heads)
+        of_picture = {name: values[index] for name, values in outputs.items()}
+        boxes, scores = zip(*(decode(of_picture, head, height, width) for head in self.graph.heads))
         return ScoredBoxes(np.concatenate(boxes), np.concatenate(scores))
 
     def _in_picture(
@@ -204,89 +214,22 @@ class Classifier(Model):
     def __call__(self, image: Picture, *, top: int = 5) -> list[Classification]:
         """Return the `top` classes of a picture with their probabilities, best first; ties by class id."""
         x, _ = self._prepare([read_image(image)])
-        probabilities = self.forward(x)[self.graph.outputs[0]][0].ravel()
+        output = self.forward(x)[self.graph.outputs[0]]
+        if output.shape[2:] != (1, 1):
+            found = "x".join(map(str, output.shape[1:]))
+            raise InputError(
+                f"{self.network.name}: expected a network that ends in one value a class, found a map {found}"
+            )
+        probabilities = output.ravel()
         best = np.argsort(-probabilities, kind="stable")[:top]
         return [Classification(self.labels[i], int(i), float(probabilities[i])) for i in best]
 
 
-def load(
-    name: str | os.PathLike[str],
-    *,
-    weights: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-    **options: Any,
-) -> Any:
-    """Load a model.
-
-    Parameters
-    ----------
-    name : str or path
-        A weight file (`.h5`), a registry name (`yolov3`), or a Darknet `.cfg` together with `weights`.
-    weights : "random" or path of a .h5 file, optional
-        Where the parameters come from, unless `name` is a weight file itself. A registry name alone takes the file
-        of that name in the cache folder.
-    seed : int
-        For random weights.
-    **options
-        `size` (int, or (height, width)), `engine`, `dtype` ("float32" or "float64"), `labels`.
-
-    Returns
-    -------
-    Detector or Classifier
-
-    Raises
-    ------
-    InputError
-        If a file is missing or does not fit; the message names it.
-    ValueError
-        If an option does not fit the network.
-    """
-    text = os.fspath(name)
-    if weights == "random":
-        network = read_header_network(text) if text.endswith(".h5") else network_of(text)
-        return _model(network)(network, random_parameters(network, seed), **options)
-    if text.endswith(".h5"):
-        return _load_file(text, None, options)
-    network = network_of(text)
-    path = Path(weights) if weights is not None else cached_weights(network.name)
-    if weights is None and not path.is_file():
-        raise InputError(
-            f"{text}: no weights at {path}; make that file with weights-convert, name a .h5 file instead, "
-            f'or ask for weights="random"'
-        )
-    return _load_file(path, network, options)
-
-
-def network_of(text: str) -> Network:
-    """Return the network of a cfg file or a registry name."""
-    return read_cfg(text) if text.endswith(".cfg") else find_network(text)
-
-
-def read_header_network(path: str | Path) -> Network:
-    """Return the network that a weight file is for."""
-    return _network_of_file(read_header(path))
-
-
-def _network_of_file(header: WeightFile) -> Network:
-    return darknet_network(header.cfg, f"{header.model}.cfg") if header.cfg else find_network(header.model)
-
-
-def _load_file(path: str | Path, network: Network | None, options: dict[str, Any]) -> Model:
-    header = read_header(path)
-    network = network or _network_of_file(header)
-    published = network.build(rule=header.batch_norm_rule)
-    parameters = read_parameters(path, published)
-    if published.fingerprint != header.graph_fingerprint:
-        raise InputError(
-            f"{path}: expected weights of this version's {network.name}, found another definition of it; "
-            f"make the file anew with weights-convert"
-        )
-    defaults = {"labels": header.labels, "preprocessing": header.preprocessing}
-    return _model(network)(network, parameters, batch_norm_rule=header.batch_norm_rule, **{**defaults, **options})
-
-
-def _model(network: Network) -> type[Model]:
-    return Classifier if network.is_classifier else Detector
+def _height_width(size: Size | None) -> tuple[int | None, int | None]:
+    if size is None:
+        return None, None
+    height, width = size if isinstance(size, tuple) else (size, size)
+    return operator.index(height), operator.index(width)
 
 
 def _labels(labels: Sequence[str], classes: int, name: str) -> tuple[str, ...]:

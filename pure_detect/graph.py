@@ -12,10 +12,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pure_detect.ops import OPS
-from pure_detect.ops.geometry import Padding, Pair, Shape, symmetric_padding
+from pure_detect.ops.geometry import Padding, Pair, Shape, same_padding, symmetric_padding
 
 
 class Tensor(NamedTuple):
@@ -97,7 +97,7 @@ class Graph:
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
-        """Return every stored tensor by name, in the order of the nodes."""
+        """Return every stored tensor by name, in the order of the nodes; nodes may share one."""
         return {p.name: p for node in self.nodes for p in node.parameters.values()}
 
     @property
@@ -127,7 +127,7 @@ class Graph:
         rows: list[Any] = [
             [self.input.name, self.input.shape],
             self.outputs,
-            [asdict(head) for head in self.heads],
+            [[type(head).__name__, asdict(head)] for head in self.heads],
         ]
         for n in self.nodes:
             stored = {key: [p.name, p.shape] for key, p in n.parameters.items()}
@@ -147,11 +147,17 @@ class Builder:
         Of the network's input.
     batch_norm_rule : BatchNormRule
         What batch norm uses where a call does not say otherwise.
+
+    Attributes
+    ----------
+    nodes : dict of str to Node
+        What was recorded so far, by name, in order.
     """
 
     shape: Shape
     batch_norm_rule: BatchNormRule = BatchNormRule()
-    _nodes: dict[str, Node] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    _stored: dict[str, Parameter] = field(default_factory=dict)
 
     @property
     def image(self) -> Tensor:
@@ -161,10 +167,10 @@ class Builder:
     def graph(self, outputs: Sequence[Tensor], heads: Sequence[Any] = ()) -> Graph:
         """Return what was recorded, less the nodes that no output needs."""
         needed = {tensor.name for tensor in outputs}
-        for node in reversed(self._nodes.values()):
+        for node in reversed(self.nodes.values()):
             if node.name in needed:
                 needed.update(node.inputs)
-        nodes = tuple(node for node in self._nodes.values() if node.name in needed)
+        nodes = tuple(node for node in self.nodes.values() if node.name in needed)
         return Graph(self.image, nodes, tuple(tensor.name for tensor in outputs), tuple(heads))
 
     def add_node(
@@ -176,9 +182,17 @@ class Builder:
         **attributes: Any,
     ) -> Tensor:
         """Record one node and return its output; the other methods are shorthands for this one."""
-        if name in self._nodes or name == self.image.name:
+        if name in self.nodes or name == self.image.name:
             raise ValueError(f"{name}: there is a node of this name already")
         parameters = parameters or {}
+        for tensor in inputs:
+            if tensor != self.image and (
+                tensor.name not in self.nodes or self.nodes[tensor.name].shape != tensor.shape
+            ):
+                raise ValueError(f"{name} ({op}): input {tensor.name} {tensor.shape} is no node of this network")
+        for parameter in parameters.values():
+            if self._stored.setdefault(parameter.name, parameter) != parameter:
+                raise ValueError(f"{name} ({op}): parameter {parameter.name} is stored with another shape already")
         in_shapes = [tensor.shape for tensor in inputs]
         stored = {key: parameter.shape for key, parameter in parameters.items()}
         try:
@@ -187,7 +201,7 @@ class Builder:
             raise ValueError(f"{name} ({op}): {error}") from None
         multiply_adds = OPS[op].multiply_adds(in_shapes, stored, shape)
         names = tuple(tensor.name for tensor in inputs)
-        self._nodes[name] = Node(name, op, names, parameters, attributes, shape, multiply_adds)
+        self.nodes[name] = Node(name, op, names, parameters, attributes, shape, multiply_adds)
         return Tensor(name, shape)
 
     def conv(
@@ -198,14 +212,21 @@ class Builder:
         kernel: int,
         name: str,
         stride: int | Pair = 1,
-        padding: int | Padding | None = None,
+        padding: int | Padding | Literal["same"] | None = None,
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
     ) -> Tensor:
-        """Add a square convolution; without `padding` it is kernel // 2 on all sides, as Darknet's `pad=1`."""
+        """Add a square convolution.
+
+        Without `padding` it is kernel // 2 on all sides, as Darknet's `pad=1`; "same" is TensorFlow's SAME.
+        """
         if padding is None:
             padding = kernel // 2
+        elif padding == "same":
+            if not isinstance(stride, int):
+                raise ValueError(f"{name}: padding 'same' expects one stride for both axes, got {stride}")
+            padding = same_padding(x.shape, kernel, stride, dilation)
         weight = Parameter(f"{name}.weight", (channels, x.shape[0] // groups, kernel, kernel))
         return self.add_node(
             "conv2d",

@@ -14,11 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pure_detect.image_file import checked_pixels, read_image
-from pure_detect.resize import align_corners, resize_half_pixel, sample
+from pure_detect.resize import align_corners, bilinear, resize_half_pixel, sample
 
 __all__ = ["RESIZE_MODES", "Placement", "Preprocessing", "prepare", "read_image"]
 
-RESIZE_MODES: tuple[str, ...] = ("stretch", "letterbox", "letterbox-darknet", "crop", "crop-darknet")
+RESIZE_MODES: tuple[str, ...] = (
+    "stretch",
+    "stretch-float",
+    "tensorflow",
+    "letterbox",
+    "letterbox-darknet",
+    "crop",
+    "crop-darknet",
+)
 
 GREY = 127.5  # Darknet's letterbox fill: 0.5 at scale 1/255
 
@@ -31,6 +39,8 @@ class Preprocessing:
     ----------
     resize : str
         `stretch`: both axes to the network's size by half-pixel bilinear on 8-bit pixels, as OpenCV's blobFromImage.
+        `stretch-float`: the same on floats, not rounded to 8 bits, as torchvision's detectors.
+        `tensorflow`: both axes by TensorFlow 1's bilinear, input = output · in/out, no half pixel.
         `letterbox`: the whole picture at its own proportions on grey, by align-corners bilinear, as Darknet.
         `letterbox-darknet`: the same with the almost black last row Darknet's C code makes at some sizes.
         `crop`: for classifiers, the shorter side to the network's by the sampling of `stretch`, then the centre.
@@ -155,6 +165,8 @@ def prepare(
     placement = PLACE[mode](H, W, height, width)
     if mode in ("stretch", "crop"):
         tensor = _half_pixel(pixels, placement) * np.float32(scale)
+    elif mode in ("stretch-float", "tensorflow"):
+        tensor = _stretched(pixels, placement, scale, half_pixel=mode == "stretch-float")
     elif mode == "crop-darknet":
         tensor = _cropped(pixels, placement, scale)
     else:
@@ -207,6 +219,8 @@ def _place_crop_darknet(H: int, W: int, height: int, width: int) -> Placement:
 
 PLACE = {
     "stretch": _place_stretch,
+    "stretch-float": _place_stretch,
+    "tensorflow": _place_stretch,
     "letterbox": _place_letterbox,
     "letterbox-darknet": _place_letterbox,
     "crop": _place_crop,
@@ -225,6 +239,15 @@ def _half_pixel(pixels: NDArray[np.uint8], placement: Placement) -> NDArray[np.f
     rows, columns = slice(top, top + placement.input_height), slice(left, left + placement.input_width)
     height, width = placement.resized_height, placement.resized_width
     return resize_half_pixel(pixels, height, width, rows=rows, columns=columns).astype(np.float32)
+
+
+def _stretched(
+    pixels: NDArray[np.uint8], placement: Placement, scale: float, *, half_pixel: bool
+) -> NDArray[np.float32]:
+    """Sample the whole picture in floats."""
+    rows = bilinear(placement.input_height, placement.picture_height, half_pixel=half_pixel)
+    columns = bilinear(placement.input_width, placement.picture_width, half_pixel=half_pixel)
+    return sample(pixels, _scaled_values(scale), rows, columns)
 
 
 def _letterboxed(

@@ -23,10 +23,11 @@ import os
 import pickle
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ import numba
 from numba import config
 
 FLAGS = {"nogil": True, "error_model": "numpy"}
+
+COMPILE_ATTEMPTS = 10  # more than any kernel calls others
 
 Kernel = Callable[..., Any]
 
@@ -79,11 +82,21 @@ def _numba_cache_dir(folder: Path) -> Iterator[None]:
 
 def kernel(function: Callable[..., Any]) -> Kernel:
     """Declare a Numba kernel: compiled on first use, without the GIL, cached on disk where that is possible."""
-    try:
-        with _numba_cache_dir(cache_folder()):
+    if _cache_is_writable():
+        with _numba_cache_dir(cache_folder()), suppress(RuntimeError):  # a function that stands in no file
             return numba.njit(cache=True, **FLAGS)(function)
-    except (RuntimeError, OSError):  # Numba's "no locator available", or a home that cannot be resolved
-        return numba.njit(**FLAGS)(function)
+    return numba.njit(**FLAGS)(function)
+
+
+@functools.cache
+def _cache_is_writable() -> bool:
+    """Tell whether kernels can be cached; left to itself, Numba would go on to a folder that no source hash names."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_folder()):
+            return True
+    except (OSError, RuntimeError):  # RuntimeError: a home folder that cannot be found
+        return False
 
 
 def _compile(function: Kernel, arguments: tuple[Any, ...]) -> None:
@@ -94,11 +107,19 @@ def _compile(function: Kernel, arguments: tuple[Any, ...]) -> None:
     if signature in function.overloads:  # type: ignore[attr-defined]
         return
     with _compile_lock:
-        try:
-            function.compile(signature)  # type: ignore[attr-defined]
-        except (EOFError, pickle.UnpicklingError):  # a truncated file in the cache
-            shutil.rmtree(cache_folder(), ignore_errors=True)
-            function.compile(signature)  # type: ignore[attr-defined]
+        for _ in range(COMPILE_ATTEMPTS):
+            try:
+                function.compile(signature)  # type: ignore[attr-defined]
+            except (EOFError, pickle.UnpicklingError):  # a truncated file in the cache
+                shutil.rmtree(cache_folder(), ignore_errors=True)
+            except OSError:
+                # A full disk: this kernel, or one that it calls, is compiled and only could not be saved. The next
+                # attempt finds it in memory and gets further.
+                if signature in function.overloads:  # type: ignore[attr-defined]
+                    return
+            else:
+                return
+        function.compile(signature)  # type: ignore[attr-defined]
 
 
 def run(function: Kernel, *arguments: Any) -> Any:
@@ -175,4 +196,9 @@ def _forget_threads_after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads_after_fork)
+    # Forking waits for a compilation: Numba's own lock, held by a thread that the child has not got, would stay locked.
+    os.register_at_fork(
+        before=lambda: _compile_lock.acquire(),
+        after_in_parent=lambda: _compile_lock.release(),
+        after_in_child=_forget_threads_after_fork,
+    )

@@ -13,3 +13,20 @@ COCO_80 = tuple(
 
 # The category ids of COCO's annotation files for those 80, which have gaps (`examples/detector.c`, `coco_ids`).
 COCO_80_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+
+# Darknet's names for COCO classes that COCO's own files call otherwise.
+COCO_NAMES_OF_DARKNET = {
+    "motorbike": "motorcycle",
+    "aeroplane": "airplane",
+    "sofa": "couch",
+    "pottedplant": "potted plant",
+    "diningtable": "dining table",
+    "tvmonitor": "tv",
+}
+
+# The names of category ids 1 to 90, "N/A" where COCO has none: what detectors with COCO's own numbering give.
+COCO_91 = tuple(
+    COCO_NAMES_OF_DARKNET.get(name, name)
+    for number in range(1, 91)
+    for name in [COCO_80[COCO_80_CATEGORY_IDS.index(number)] if number in COCO_80_CATEGORY_IDS else "N/A"]
+)

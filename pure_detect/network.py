@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pure_detect.boxes.decode_yolo import GaussianYoloHead, RegionHead, YoloHead
+from pure_detect.boxes.decode import Head
 from pure_detect.graph import BatchNormRule, Builder, Graph, Tensor
 from pure_detect.image import Preprocessing
 from pure_detect.ops.geometry import Shape
-
-Head = YoloHead | GaussianYoloHead | RegionHead
 
 
 class Definition(NamedTuple):
@@ -42,6 +40,12 @@ class Network:
     preprocessing : Preprocessing
     batch_norm_rule : BatchNormRule
         Unless the weight file says otherwise.
+    iou : float
+        At which overlap non-maximum suppression acts, as published with the network.
+    candidates_per_class : int or None
+        How many boxes of a class, the best, go into the suppression.
+    limit : int or None
+        How many boxes a picture come out of it, the best.
     cfg : str or None
         The Darknet cfg's text, for networks that came from one.
     """
@@ -54,6 +58,9 @@ class Network:
     labels: tuple[str, ...] = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     batch_norm_rule: BatchNormRule = BatchNormRule()
+    iou: float = 0.45
+    candidates_per_class: int | None = None
+    limit: int | None = None
     cfg: str | None = None
 
     @property
@@ -75,7 +82,8 @@ class Network:
         ValueError
             If the network's stride does not divide the size.
         """
-        height, width = height or self.input_shape[1], width or self.input_shape[2]
+        height = self.input_shape[1] if height is None else height
+        width = self.input_shape[2] if width is None else width
         for name, size in (("height", height), ("width", width)):
             if size < 1 or size % self.stride:
                 raise ValueError(f"{self.name}: {name} must be a multiple of {self.stride}, got {size}")

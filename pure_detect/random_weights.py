@@ -22,6 +22,7 @@ Array = NDArray[Any]
 # activations grow twentyfold at other input sizes.
 PICTURES = 2
 SMALLEST_SIZE = 128
+AFFORDABLE = 1_000_000_000  # multiply-adds
 
 
 def random_parameters(network: Network, seed: int = 0) -> dict[str, Array]:
@@ -40,7 +41,7 @@ def random_parameters(network: Network, seed: int = 0) -> dict[str, Array]:
     """
     rng = np.random.default_rng(seed)
     graph = _small_graph(network)
-    values = {graph.input.name: rng.random((PICTURES, *graph.input.shape), np.float32)}
+    values = {graph.input.name: _network_input(network, graph, rng)}
     last_use = {name: node.name for node in graph.nodes for name in node.inputs}
     drawn: dict[str, Array] = {}
     for node in graph.nodes:
@@ -54,9 +55,34 @@ def random_parameters(network: Network, seed: int = 0) -> dict[str, Array]:
     return drawn
 
 
+def noise_pictures(shape: tuple[int, int, int, int], rng: np.random.Generator) -> Array:
+    """Return pictures (N, C, H, W) float32 from 0 to 1: noise with patches of every size.
+
+    As in photographs, there is something to see at every scale. Noise of single pixels averages out on the way: deep
+    layers would see next to nothing, and a batch norm fitted to that would blow up the rounding errors of floats.
+    """
+    batch, channels, height, width = shape
+    total, count = np.zeros(shape, np.float32), 0
+    while (patch := 2**count) <= max(height, width):
+        coarse = rng.random((batch, channels, -(-height // patch), -(-width // patch)), np.float32) - np.float32(0.5)
+        total += coarse.repeat(patch, axis=2).repeat(patch, axis=3)[:, :, :height, :width]
+        count += 1
+    return (np.float32(0.5) + total / np.float32(np.sqrt(count))).clip(0, 1)
+
+
+def _network_input(network: Network, graph: Graph, rng: np.random.Generator) -> Array:
+    """Return pictures of noise, scaled as the network's preprocessing scales pixels."""
+    pixels = 255 * noise_pictures((PICTURES, *graph.input.shape), rng)
+    rule = network.preprocessing
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (rule.mean, rule.std))
+    return (pixels * np.float32(rule.scale) - mean) / std
+
+
 def _small_graph(network: Network) -> Graph:
-    """Build at a small input, unless parameter shapes depend on the input's size."""
+    """Build at a small input, unless the published one is cheap, or parameter shapes depend on the input's size."""
     published = network.build()
+    if published.multiply_adds <= AFFORDABLE:
+        return published
     size = max(2 * network.stride, SMALLEST_SIZE)
     try:
         small = network.build(size, size)
@@ -90,13 +116,20 @@ def _batch_norm(x: Array, rng: np.random.Generator) -> dict[str, Array]:
 def _scaled_layer(
     node: Node, x: Array, shapes: dict[str, tuple[int, ...]], rng: np.random.Generator
 ) -> dict[str, Array]:
-    """Draw normal weights; without a batch norm behind it, centre the output and give it unit deviation."""
+    """Draw normal weights; without a batch norm behind it, centre the output and give it unit deviation.
+
+    A map of one cell, as in squeeze-and-excite, is only scaled: what little its few values differ by says nothing about
+    other pictures.
+    """
     fan_in = int(np.prod(shapes["weight"][1:]))
     weight = rng.standard_normal(shapes["weight"], np.float32) / np.float32(np.sqrt(fan_in))
     if "bias" not in shapes:
         return {"weight": weight}
-    out = OPS[node.op].run(x, weight, **node.attributes)
-    weight /= np.float32(out.std(dtype=np.float64) + 1e-6)
-    centre = out.mean(axis=(0, 2, 3), dtype=np.float64) / (out.std(dtype=np.float64) + 1e-6)
-    bias = rng.normal(0, 0.2, shapes["bias"]) - centre
-    return {"weight": weight, "bias": bias.astype(np.float32)}
+    out = OPS[node.op].run(x, weight, **node.attributes).astype(np.float64)
+    bias = rng.normal(0, 0.2, shapes["bias"])
+    if out.shape[2:] == (1, 1):
+        deviation = np.sqrt(np.mean(out**2)) + 1e-6
+    else:
+        deviation = out.std() + 1e-6
+        bias -= out.mean(axis=(0, 2, 3)) / deviation
+    return {"weight": weight / np.float32(deviation), "bias": bias.astype(np.float32)}

@@ -37,9 +37,9 @@ class ReferenceExecutor:
         self.graph = graph
         self.dtype = np.dtype(dtype)
         for name, parameter in graph.parameters.items():
-            found = parameters[name].shape if name in parameters else None
+            found = parameters[name].shape if name in parameters else "nothing"
             if found != parameter.shape:
-                raise ValueError(f"parameter {name}: expected {parameter.shape}, got {found or 'nothing'}")
+                raise ValueError(f"parameter {name}: expected {parameter.shape}, got {found}")
         self.parameters = {name: contiguous(np.asarray(parameters[name], self.dtype)) for name in graph.parameters}
 
     def __call__(self, x: Array, keep: Sequence[str] = ()) -> dict[str, Array]:

@@ -1,17 +1,190 @@
-"""The networks that have a name, and where a name leads."""
+"""The networks that have a name: what each is, where its author publishes the weights, and how well they do.
+
+SHA-256 sums come from sources that checked the official file, and are absent where there is none that we trust:
+
+* OMZ: `models/public/yolo-v4-tf/model.yml` and `yolo-v4-tiny-tf/model.yml` of openvinotoolkit/open_model_zoo.
+* EMGU: `Emgu.CV.Models/Dnn/Yolo.cs` of emgucv/emgucv, in versions before it dropped Darknet's networks.
+* META-ROS: the recipe darknet-ros of meta-ros, for leggedrobotics' copy; its sum for yolov3 equals EMGU's.
+* COPY: computed from leggedrobotics' copy, since the author states none.
+* REPOSITORY: computed from the file in the author's repository, at the commit that the address names.
+"""
 
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from pathlib import Path
 
 from pure_detect.errors import InputError
 from pure_detect.jit import home
+from pure_detect.models.darknet19 import DARKNET19
 from pure_detect.models.darknet53 import DARKNET53
+from pure_detect.models.tiny_darknet import TINY_DARKNET
+from pure_detect.models.yolo_fastest import YOLO_FASTEST, YOLO_FASTEST_XL
+from pure_detect.models.yolov2 import YOLOV2, YOLOV2_TINY
 from pure_detect.models.yolov3 import YOLOV3, YOLOV3_SPP, YOLOV3_TINY
+from pure_detect.models.yolov4 import YOLOV4, YOLOV4_TINY
 from pure_detect.network import Network
 
-NETWORKS: dict[str, Network] = {network.name: network for network in (YOLOV3, YOLOV3_SPP, YOLOV3_TINY, DARKNET53)}
+DEFAULT_MODEL = "yolo-fastest-1.1-xl"
+
+OMZ, EMGU, META_ROS = "openvinotoolkit/open_model_zoo", "emgucv/emgucv", "ros/meta-ros"
+COPY, REPOSITORY = "leggedrobotics' copy", "the author's repository"
+ALEXEYAB = "https://github.com/AlexeyAB/darknet/releases/download"
+YOLO_FASTEST_MODELS = (
+    "https://raw.githubusercontent.com/dog-qiuqiu/Yolo-Fastest/"
+    "9c62b1c50e024fb73d29a651133b1d63548e63a1/ModelZoo/yolo-fastest-1.1_coco"
+)
+
+
+def pjreddie(file: str) -> tuple[str, str]:
+    """Return where pjreddie.com keeps a file: the address that everybody links to, and the site's newer one."""
+    return f"https://pjreddie.com/media/files/{file}", f"https://data.pjreddie.com/files/{file}"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A network whose author publishes weights.
+
+    Attributes
+    ----------
+    network : Network
+    addresses : tuple of str
+        Official, tried in this order. All end in the same file name.
+    size : int or None
+        Of the file, in bytes; None where no source states it.
+    sha256, sha256_source : str
+        Empty where no source that we trust states it; the module's docstring explains the sources.
+    ap, ap50 : float or None
+        In percent on COCO, averaged over IoU 0.50 to 0.95, and at 0.50, as published for these weights at this input.
+    top1 : float or None
+        In percent on ImageNet's validation images.
+    accuracy_source : str
+    """
+
+    network: Network
+    addresses: tuple[str, ...]
+    size: int | None = None
+    sha256: str = ""
+    sha256_source: str = ""
+    ap: float | None = None
+    ap50: float | None = None
+    top1: float | None = None
+    accuracy_source: str = ""
+
+    @property
+    def file(self) -> str:
+        """Return the name of the published file."""
+        return self.addresses[0].rpartition("/")[2]
+
+
+ROWS = (
+    Published(
+        YOLO_FASTEST,
+        (f"{YOLO_FASTEST_MODELS}/yolo-fastest-1.1.weights",),
+        size=1_384_268,
+        sha256="1c445c42bbd6df63edea2cc69f99667b5650d663ca11e34b116240740cd42890",
+        sha256_source=REPOSITORY,
+        ap50=24.4,
+        accuracy_source="README of dog-qiuqiu/Yolo-Fastest, COCO 2017 val",
+    ),
+    Published(
+        YOLO_FASTEST_XL,
+        (f"{YOLO_FASTEST_MODELS}/yolo-fastest-1.1-xl.weights",),
+        size=3_693_964,
+        sha256="fac5fb41786c1f38f04972a658443b189f48720d7d117f9a044100e98a35b0c5",
+        sha256_source=REPOSITORY,
+        ap50=34.3,
+        accuracy_source="README of dog-qiuqiu/Yolo-Fastest, COCO 2017 val",
+    ),
+    Published(
+        YOLOV2,
+        pjreddie("yolov2.weights"),
+        size=203_934_260,
+        sha256="d9945162ed6f54ce1a901e3ec537bdba4d572ecae7873087bd730e5a7942df3f",
+        sha256_source=META_ROS,
+        ap50=48.1,
+        accuracy_source="pjreddie.com/darknet/yolo, COCO test-dev",
+    ),
+    Published(
+        YOLOV2_TINY,
+        pjreddie("yolov2-tiny.weights"),
+        size=44_948_600,
+        ap50=23.7,
+        accuracy_source="pjreddie.com/darknet/yolo, COCO test-dev",
+    ),
+    Published(
+        YOLOV3,
+        pjreddie("yolov3.weights"),
+        size=248_007_048,
+        sha256="523e4e69e1d015393a1b0a441cef1d9c7659e3eb2d7e15f793f060a21b32f297",
+        sha256_source=EMGU,
+        ap=31.0,
+        ap50=55.3,
+        accuracy_source="Redmon and Farhadi 2018, Figures 1 and 3, COCO test-dev",
+    ),
+    Published(
+        YOLOV3_SPP,
+        pjreddie("yolov3-spp.weights"),
+        size=252_209_544,
+        sha256="87a1e8c85c763316f34e428f2295e1db9ed4abcec59dd9544f8052f50de327b4",
+        sha256_source=EMGU,
+        ap50=60.6,
+        accuracy_source="pjreddie.com/darknet/yolo, COCO test-dev",
+    ),
+    Published(
+        YOLOV3_TINY,
+        pjreddie("yolov3-tiny.weights"),
+        size=35_434_956,
+        sha256="dccea06f59b781ec1234ddf8d1e94b9519a97f4245748a7d4db75d5b7080a42c",
+        sha256_source=EMGU,
+        ap50=33.1,
+        accuracy_source="pjreddie.com/darknet/yolo, COCO test-dev",
+    ),
+    Published(
+        YOLOV4,
+        (f"{ALEXEYAB}/darknet_yolo_v3_optimal/yolov4.weights",),
+        size=257_717_640,
+        sha256="e8a4f6c62188738d86dc6898d82724ec0964d0eb9d2ae0f0a9d53d65d108d562",
+        sha256_source=OMZ,
+        ap=43.5,
+        ap50=65.7,
+        accuracy_source="README of AlexeyAB/darknet; Bochkovskiy et al. 2020, COCO test-dev",
+    ),
+    Published(
+        YOLOV4_TINY,
+        (f"{ALEXEYAB}/darknet_yolo_v4_pre/yolov4-tiny.weights",),
+        size=24_251_276,
+        sha256="cf9fbfd0f6d4869b35762f56100f50ed05268084078805f0e7989efe5bb8ca87",
+        sha256_source=OMZ,
+        ap50=40.2,
+        accuracy_source="README of AlexeyAB/darknet",
+    ),
+    Published(
+        DARKNET19,
+        pjreddie("darknet19.weights"),
+        top1=72.9,
+        accuracy_source="pjreddie.com/darknet/imagenet",
+    ),
+    Published(
+        DARKNET53,
+        pjreddie("darknet53.weights"),
+        top1=77.2,
+        accuracy_source="pjreddie.com/darknet/imagenet",
+    ),
+    Published(
+        TINY_DARKNET,
+        pjreddie("tiny.weights"),
+        size=4_185_968,
+        sha256="f1c3fe6b9bab9af69ae2a090682df3e5b9d83accba69551315f030ce1b37ea81",
+        sha256_source=REPOSITORY,
+        top1=58.7,
+        accuracy_source="pjreddie.com/darknet/tiny-darknet",
+    ),
+)
+
+PUBLISHED: dict[str, Published] = {row.network.name: row for row in ROWS}
+NETWORKS: dict[str, Network] = {name: row.network for name, row in PUBLISHED.items()}
 
 
 def find_network(name: str) -> Network:
@@ -33,5 +206,5 @@ def find_network(name: str) -> Network:
 
 
 def cached_weights(name: str) -> Path:
-    """Return where the weights of a registry name are looked for: `PURE_DETECT_HOME`, else the cache folder."""
+    """Return where the weights of a registry name are kept: in `PURE_DETECT_HOME`, else in the cache folder."""
     return home() / "weights" / f"{name}.h5"

@@ -1,12 +1,13 @@
-"""Two ways of sampling a picture at another size: where ports of one detector differ first.
+"""Three ways of sampling a picture at another size: where ports of one detector differ first.
 
 A sampling rule answers, for each output index of one axis: which two input indices, and with what weight each?
 :class:`Axis` holds the answer; two plain kernels then mix four pixels for each output pixel.
 
 * :func:`resize_half_pixel`: pixel *centres* correspond, input = (output + 1/2) · in/out - 1/2, as OpenCV.
+* :func:`bilinear`: the same in floats, as PyTorch, or with input = output · in/out, as TensorFlow 1.
 * :func:`align_corners`: the *corner pixels* correspond, input = output · (in - 1)/(out - 1), as Darknet.
 
-Both read the two nearest pixels on each axis however much the picture shrinks; none averages over an area.
+All read the two nearest pixels on each axis however much the picture shrinks; none averages over an area.
 """
 
 from __future__ import annotations
@@ -118,6 +119,28 @@ def _halve_rows(start, stop, pixels, resized):  # type: ignore[no-untyped-def]
                     for dx in range(2):
                         total += pixels[2 * y + dy, 2 * x + dx, c]
                 resized[c, y, x] = total >> 2
+
+
+def bilinear(length_out: int, length_in: int, *, half_pixel: bool) -> Axis:
+    """Weigh the two pixels around each position in float32, the border repeated.
+
+    With `half_pixel`, input = (output + 1/2) · in/out - 1/2, at least 0: torch's `interpolate` without align_corners
+    and without antialias. Without, input = output · in/out: TensorFlow 1's `resize_images`.
+
+    Source
+    ------
+    PyTorch 2.13 `aten/src/ATen/native/UpSample.h`, area_pixel_compute_source_index; TensorFlow 2.21
+    `core/util/image_resizer_state.h`, LegacyScaler.
+    """
+    step = np.float32(length_in / length_out)
+    position = np.arange(length_out, dtype=np.float32)
+    if half_pixel:
+        position = np.maximum((position + np.float32(0.5)) * step - np.float32(0.5), 0)
+    else:
+        position = position * step
+    first = np.minimum(position.astype(np.int64), length_in - 1)
+    second_weight = np.clip(position - first.astype(np.float32), 0, 1)
+    return Axis(first, np.minimum(first + 1, length_in - 1), ONE - second_weight, second_weight)
 
 
 def align_corners(outputs: NDArray[np.int64], length_out: int, length_in: int, *, darknet_last: bool = False) -> Axis:

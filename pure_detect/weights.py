@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pure_detect.errors import InputError
+from pure_detect.errors import InputError, shown
 from pure_detect.graph import BatchNormRule, Graph
 from pure_detect.image import Preprocessing
 
@@ -33,6 +33,8 @@ LAYOUT_VERSION = 1
 PARAMETERS = "parameters"
 
 Array = NDArray[Any]
+
+DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)  # what h5py raises on a damaged file
 
 
 @dataclass(frozen=True)
@@ -66,18 +68,22 @@ def open_weights(path: str | Path) -> h5py.File:
         raise InputError(f"{path}: expected a weight file, found {'a folder' if Path(path).is_dir() else 'nothing'}")
     try:
         file = h5py.File(path, "r")
-    except OSError:
-        raise InputError(
-            f"{path}: expected an HDF5 weight file made by weights-convert, found another format"
-        ) from None
-    version = file.attrs.get("layout_version")
-    if version != LAYOUT_VERSION:
+        version = file.attrs.get("layout_version")
+    except DAMAGE:
+        found = "a damaged or shortened one" if _starts_as_hdf5(path) else "another format"
+        raise InputError(f"{path}: expected an HDF5 weight file made by weights-convert, found {found}") from None
+    if not isinstance(version, (int, np.integer)) or version != LAYOUT_VERSION:
         file.close()
-        found = "an HDF5 file without one" if version is None else f"version {version}"
+        found = "an HDF5 file without one" if version is None else f"version {shown(version)}"
         raise InputError(
             f"{path}: expected layout version {LAYOUT_VERSION}, found {found}; make it anew with weights-convert"
         )
     return file
+
+
+def _starts_as_hdf5(path: str | Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"
 
 
 def read_header(path: str | Path) -> WeightFile:
@@ -96,16 +102,23 @@ def read_header(path: str | Path) -> WeightFile:
                 model=str(attributes["model"]),
                 cfg=str(attributes["cfg"]),
                 graph_fingerprint=str(attributes["graph_fingerprint"]),
-                labels=tuple(json.loads(attributes["labels"])),
+                labels=_labels_from_json(attributes["labels"]),
                 preprocessing=preprocessing_from_json(attributes["preprocessing"]),
                 batch_norm_rule=BatchNormRule(
                     float(attributes["batch_norm_epsilon"]),
                     attributes["batch_norm_epsilon_place"] == "inside",
                 ),
-                source_header=json.loads(attributes["source_header"]),
+                source_header=dict(json.loads(attributes["source_header"])),
             )
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except DAMAGE as error:
             raise InputError(f"{path}: expected the attributes of layout version 1, found {error}") from None
+
+
+def _labels_from_json(text: str) -> tuple[str, ...]:
+    labels = json.loads(text)
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"labels {shown(labels)}")
+    return tuple(labels)
 
 
 def preprocessing_from_json(text: str) -> Preprocessing:
@@ -123,20 +136,27 @@ def read_parameters(path: str | Path, graph: Graph) -> dict[str, Array]:
         If tensors are missing, unknown or of another shape or type; the one message lists them all.
     """
     with open_weights(path) as file:
-        found = dict(_datasets(file))
-        problems = [f"{name}: unknown" for name in found if name not in graph.parameters]
-        for name, parameter in graph.parameters.items():
-            dataset = found.get(name)
-            if dataset is None:
-                problems.append(f"{name}: missing")
-            elif dataset.shape != parameter.shape or dataset.dtype not in (np.float32, np.float16):
-                problems.append(f"{name}: expected float {parameter.shape}, found {dataset.dtype} {dataset.shape}")
-        if problems:
-            raise InputError(f"{path}: {len(problems)} tensors do not fit the network: {'; '.join(problems)}")
         try:
-            return {name: found[name][()].astype(np.float32, copy=False) for name in graph.parameters}
-        except OSError as error:
-            raise InputError(f"{path}: damaged, a tensor cannot be read: {error}") from None
+            return _read_all(path, file, graph)
+        except InputError:
+            raise
+        except DAMAGE as error:
+            found = f"a damaged one: {shown(str(error))}"
+            raise InputError(f"{path}: expected a whole weight file, found {found}") from None
+
+
+def _read_all(path: str | Path, file: h5py.File, graph: Graph) -> dict[str, Array]:
+    found = dict(_datasets(file))
+    problems = [f"{name}: unknown" for name in found if name not in graph.parameters]
+    for name, parameter in graph.parameters.items():
+        dataset = found.get(name)
+        if dataset is None:
+            problems.append(f"{name}: missing")
+        elif dataset.shape != parameter.shape or dataset.dtype not in (np.float32, np.float16):
+            problems.append(f"{name}: expected float {parameter.shape}, found {dataset.dtype} {dataset.shape}")
+    if problems:
+        raise InputError(f"{path}: {len(problems)} tensors do not fit the network: {'; '.join(problems)}")
+    return {name: found[name][()].astype(np.float32, copy=False) for name in graph.parameters}
 
 
 def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:

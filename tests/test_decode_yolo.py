@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pure_detect.boxes.coordinates import xyxy_to_cxcywh
-from pure_detect.boxes.decode_yolo import GaussianYoloHead, RegionHead, YoloHead, decode
+from pure_detect.boxes.decode_yolo import GaussianYoloHead, RegionHead, YoloHead, decode_yolo
 from pure_detect.boxes.scored import select
 from tests.golden.record_darknet_boxes import COMMAND, load
 
@@ -27,7 +27,7 @@ def one_cell(planes, row, column, anchor, dtype=np.float64):
 
 def decode_one(planes, head, row=1, column=2, anchor=1):
     """Return (cx, cy, w, h) and the scores of the one cell that holds `planes`."""
-    scored = decode(one_cell(planes, row, column, anchor), head, NETWORK_HEIGHT, NETWORK_WIDTH)
+    scored = decode_yolo(one_cell(planes, row, column, anchor), head, NETWORK_HEIGHT, NETWORK_WIDTH)
     index = (row * W + column) * len(ANCHORS) + anchor
     return xyxy_to_cxcywh(scored.boxes_xyxy[index]), scored.scores[index]
 
@@ -44,7 +44,7 @@ def test_yolo_formula_on_one_cell():
 
 def test_yolo_corners_are_left_top_right_bottom():
     raw = one_cell([0, 0, 0, 0, 0, 0, 0], 0, 0, 0)
-    boxes, _ = decode(raw, YoloHead("head", ANCHORS, CLASSES), NETWORK_HEIGHT, NETWORK_WIDTH)
+    boxes, _ = decode_yolo(raw, YoloHead("head", ANCHORS, CLASSES), NETWORK_HEIGHT, NETWORK_WIDTH)
     cx, cy, w, h = 0.5 / 3, 0.5 / 2, 8 / 128, 16 / 64
     assert_close(boxes[0], [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2])
 
@@ -78,7 +78,7 @@ def test_region_without_softmax_takes_the_sigmoid_of_each_class():
 def test_region_does_not_depend_on_the_network_size():
     raw = np.random.default_rng(0).normal(size=(2 * 7, H, W))
     head = RegionHead("head", ANCHORS, CLASSES)
-    np.testing.assert_array_equal(decode(raw, head, 64, 128).boxes_xyxy, decode(raw, head, 32, 32).boxes_xyxy)
+    np.testing.assert_array_equal(decode_yolo(raw, head, 64, 128).boxes_xyxy, decode_yolo(raw, head, 32, 32).boxes_xyxy)
 
 
 def test_softmax_of_large_numbers_does_not_overflow():
@@ -118,7 +118,7 @@ def test_gaussian_scale_x_y_stretches_the_means():
 def test_boxes_come_by_row_then_column_then_anchor(head, planes, row, column, anchor):
     marked = [0.0] * planes
     marked[-CLASSES - 1] = LN3  # objectness 3/4 where all others have 1/2
-    boxes, scores = decode(one_cell(marked, row, column, anchor), head, NETWORK_HEIGHT, NETWORK_WIDTH)
+    boxes, scores = decode_yolo(one_cell(marked, row, column, anchor), head, NETWORK_HEIGHT, NETWORK_WIDTH)
     index = (row * 3 + column) * 2 + anchor
     assert np.argmax(scores[:, 0]) == index
     cells = (W, H) if isinstance(head, RegionHead) else (NETWORK_WIDTH, NETWORK_HEIGHT)
@@ -129,7 +129,7 @@ def test_boxes_come_by_row_then_column_then_anchor(head, planes, row, column, an
 def test_yolov3_at_416_has_10647_boxes():
     anchors = ((10.0, 13.0), (16.0, 30.0), (33.0, 23.0))
     counts = [
-        decode(np.zeros((255, cells, cells), np.float32), YoloHead("head", anchors, 80), 416, 416)
+        decode_yolo(np.zeros((255, cells, cells), np.float32), YoloHead("head", anchors, 80), 416, 416)
         for cells in (13, 26, 52)
     ]
     assert sum(len(scored.boxes_xyxy) for scored in counts) == 10647
@@ -156,7 +156,7 @@ def planes_of(head):
 @ALL_HEADS
 def test_dtype_is_that_of_the_head_and_float32_agrees_with_float64(head):
     raw = np.random.default_rng(1).normal(size=(planes_of(head), H, W)).astype(np.float32)
-    single, double = (decode(raw.astype(dtype), head, 64, 128) for dtype in (np.float32, np.float64))
+    single, double = (decode_yolo(raw.astype(dtype), head, 64, 128) for dtype in (np.float32, np.float64))
     assert single.boxes_xyxy.dtype == single.scores.dtype == np.float32
     assert double.boxes_xyxy.dtype == double.scores.dtype == np.float64
     np.testing.assert_allclose(single.boxes_xyxy, double.boxes_xyxy, rtol=2e-6, atol=2e-6)
@@ -170,7 +170,7 @@ def test_numbers_out_of_range_leak_no_warning_and_select_drops_what_is_not_finit
         raw = np.full((planes_of(head), H, W), 0.5, np.float32)
         raw[plane, 1, 2] = bad
         with np.errstate(all="raise"):
-            candidates = select(decode(raw, head, NETWORK_HEIGHT, NETWORK_WIDTH), 0)
+            candidates = select(decode_yolo(raw, head, NETWORK_HEIGHT, NETWORK_WIDTH), 0)
         assert np.isfinite(candidates.boxes_xyxy).all()
         others = (H * W * len(ANCHORS) - 1) * CLASSES
         assert others <= len(candidates.scores) <= others + CLASSES
@@ -178,53 +178,53 @@ def test_numbers_out_of_range_leak_no_warning_and_select_drops_what_is_not_finit
 
 def test_a_size_that_overflows_drops_its_box_and_nothing_else():
     raw = one_cell([0, 0, 1000, 0, 0, 0, 0], 0, 1, 0, np.float32)
-    scored = decode(raw, YoloHead("head", ANCHORS, CLASSES), NETWORK_HEIGHT, NETWORK_WIDTH)
+    scored = decode_yolo(raw, YoloHead("head", ANCHORS, CLASSES), NETWORK_HEIGHT, NETWORK_WIDTH)
     np.testing.assert_array_equal(np.isfinite(scored.boxes_xyxy).all(axis=1), np.arange(12) != 2)
 
 
 def test_an_array_of_any_memory_layout_is_read():
     raw = np.random.default_rng(2).normal(size=(14, H, W)).astype(np.float32)
     head = YoloHead("head", ANCHORS, CLASSES)
-    expected = decode(raw, head, 64, 128)
+    expected = decode_yolo(raw, head, 64, 128)
     strided = np.repeat(raw, 2, axis=2)[:, :, ::2]
     for same in (np.asfortranarray(raw), strided):
-        np.testing.assert_array_equal(decode(same, head, 64, 128).boxes_xyxy, expected.boxes_xyxy)
-        np.testing.assert_array_equal(decode(same, head, 64, 128).scores, expected.scores)
+        np.testing.assert_array_equal(decode_yolo(same, head, 64, 128).boxes_xyxy, expected.boxes_xyxy)
+        np.testing.assert_array_equal(decode_yolo(same, head, 64, 128).scores, expected.scores)
 
 
 def test_decode_leaves_the_head_alone():
     raw = np.random.default_rng(3).normal(size=(14, H, W))
     before = raw.copy()
-    decode(raw, YoloHead("head", ANCHORS, CLASSES), 64, 128)
+    decode_yolo(raw, YoloHead("head", ANCHORS, CLASSES), 64, 128)
     np.testing.assert_array_equal(raw, before)
 
 
 @pytest.mark.parametrize("shape", [(13, H, W), (22, H, W), (14, H), (1, 14, H, W)])
 def test_a_head_of_another_shape_is_refused_with_what_it_should_have(shape):
     with pytest.raises(ValueError, match=r"'conv_81' with 2 anchors and 2 classes needs raw of shape \(14, h, w\)"):
-        decode(np.zeros(shape), YoloHead("conv_81", ANCHORS, CLASSES), 64, 128)
+        decode_yolo(np.zeros(shape), YoloHead("conv_81", ANCHORS, CLASSES), 64, 128)
 
 
 def test_a_gaussian_head_wants_nine_planes_and_the_classes():
     with pytest.raises(ValueError, match=r"\(22, h, w\), got \(14, 2, 3\)"):
-        decode(np.zeros((14, H, W)), GaussianYoloHead("head", ANCHORS, CLASSES), 64, 128)
+        decode_yolo(np.zeros((14, H, W)), GaussianYoloHead("head", ANCHORS, CLASSES), 64, 128)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int32])
 def test_a_head_of_another_dtype_is_refused(dtype):
     with pytest.raises(ValueError, match="raw must be float32 or float64"):
-        decode(np.zeros((14, H, W), dtype), YoloHead("head", ANCHORS, CLASSES), 64, 128)
+        decode_yolo(np.zeros((14, H, W), dtype), YoloHead("head", ANCHORS, CLASSES), 64, 128)
 
 
 @pytest.mark.parametrize(("height", "width"), [(0, 128), (64, 0), (-1, 128)])
 def test_a_network_size_that_is_not_positive_is_refused(height, width):
     with pytest.raises(ValueError, match="network size must be positive"):
-        decode(np.zeros((14, H, W)), YoloHead("head", ANCHORS, CLASSES), height, width)
+        decode_yolo(np.zeros((14, H, W)), YoloHead("head", ANCHORS, CLASSES), height, width)
 
 
 def test_a_head_of_an_unknown_type_is_refused():
     with pytest.raises(TypeError, match="head must be a YoloHead, GaussianYoloHead or RegionHead, got str"):
-        decode(np.zeros((14, H, W)), "yolo", 64, 128)
+        decode_yolo(np.zeros((14, H, W)), "yolo", 64, 128)
 
 
 @pytest.mark.parametrize("head_type", [YoloHead, GaussianYoloHead, RegionHead])
@@ -263,7 +263,7 @@ def test_darknet_decodes_the_same_boxes_in_the_same_order(name):
     recorded = load(name)
     height, width = int(recorded["network_height"]), int(recorded["network_width"])
     # In float64, so that what differs from Darknet is its rounding and not ours.
-    scored = decode(recorded["raw"].astype(np.float64), RECORDED_HEADS[name], height, width)
+    scored = decode_yolo(recorded["raw"].astype(np.float64), RECORDED_HEADS[name], height, width)
     boxes, scores = xyxy_to_cxcywh(scored.boxes_xyxy), scored.scores
     if name.startswith("pjreddie_region"):  # the one head that Darknet lists anchor by anchor
         boxes, scores = (array.reshape(-1, 3, array.shape[1]).swapaxes(0, 1) for array in (boxes, scores))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pure_detect import __version__
-from pure_detect.cli.common import one_line_errors, report
-from pure_detect.detector import network_of, read_header_network
+from pure_detect.cli.common import accept_any_text, one_line_errors, report
 from pure_detect.errors import InputError
 from pure_detect.graph import BatchNormRule
 from pure_detect.image import RESIZE_MODES
-from pure_detect.weights import read_header, read_parameters
+from pure_detect.loading import network_of, read_file
 from weights_convert.hdf5_layout import Source, write_weights
 from weights_convert.readers import source_format
 from weights_convert.readers.darknet import Header, read_darknet, write_darknet
@@ -44,7 +45,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", metavar="FILE", type=Path, required=True, help="the file to write")
     p.add_argument("--labels", metavar="FILE", type=Path, help="class names, one a line")
     p.add_argument("--float16", action="store_true", help="store half precision: half the size")
-    p.add_argument("--resize", choices=RESIZE_MODES, help="how pictures are brought to the network's size, by default")
+    modes = ", ".join(RESIZE_MODES)
+    p.add_argument(
+        "--resize", choices=RESIZE_MODES, metavar="MODE", help=f"how pictures are fitted by default: {modes}"
+    )
     p.add_argument("--epsilon", type=float, default=None, help="batch norm's epsilon (default: 1e-5; OpenCV uses 1e-6)")
     p.add_argument(
         "--epsilon-place",
@@ -57,17 +61,21 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0 done, 1 failed on the input, 2 wrong usage."""
+    accept_any_text()
+    return one_line_errors(lambda: _convert(arguments))
+
+
+def _convert(arguments: Sequence[str] | None) -> int:
     p = parser()
     options = p.parse_args(arguments)
-    if options.epsilon is not None and not options.epsilon >= 0:
-        p.error(f"--epsilon: expected a number of at least 0, found {options.epsilon}")
-    return one_line_errors(lambda: _convert(options, p))
-
-
-def _convert(options: argparse.Namespace, p: argparse.ArgumentParser) -> int:
+    if options.epsilon is not None and not 0 <= options.epsilon < math.inf:
+        p.error(f"--epsilon: expected a finite number of at least 0, found {options.epsilon}")
     if options.out.resolve() == options.source.resolve():
         p.error("--out: expected another file than SOURCE, found the same")
     if source_format(options.source) == "hdf5":
+        given = (options.model, options.labels, options.epsilon, options.epsilon_place, options.resize)
+        if options.float16 or any(value is not None for value in given):
+            p.error("a .h5 file is written back as it is: no other option than --out fits")
         _to_darknet(options)
     elif options.model is None:
         p.error("--model: needed for Darknet weights, which do not say what network they are for")
@@ -101,11 +109,19 @@ def _from_darknet(options: argparse.Namespace) -> None:
 
 
 def _to_darknet(options: argparse.Namespace) -> None:
-    header = read_header(options.source)
-    graph = read_header_network(options.source).build(rule=header.batch_norm_rule)
-    stored = header.source_header
-    darknet = Header(**stored) if set(stored) == set(Header._fields) else Header(0, 2, 5, 0, 20)
-    write_darknet(options.out, graph, read_parameters(options.source, graph), darknet)
+    header, network, parameters = read_file(options.source)
+    graph = network.build(rule=header.batch_norm_rule)
+    write_darknet(options.out, graph, parameters, _darknet_header(header.source_header))
+
+
+def _darknet_header(stored: Mapping[str, Any]) -> Header:
+    """Return the header that the source had; a file whose source was not Darknet's gets the current version's."""
+    bits = {"major": 31, "minor": 31, "revision": 31, "seen": 64 if stored.get("bytes") == 20 else 32, "bytes": 5}
+    if stored.keys() == bits.keys() and all(
+        isinstance(value, int) and 0 <= value < 2 ** bits[key] for key, value in stored.items()
+    ):
+        return Header(**stored)
+    return Header(major=0, minor=2, revision=5, seen=0, bytes=20)
 
 
 def read_labels(path: Path, classes: int) -> list[str]:
@@ -117,7 +133,7 @@ def read_labels(path: Path, classes: int) -> list[str]:
         If the file cannot be read or has too few lines.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

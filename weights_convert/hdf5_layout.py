@@ -64,7 +64,9 @@ def write_weights(
     graph = network.build(rule=rule)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         for name, parameter in graph.parameters.items():
-            values = np.asarray(parameters[name], np.float32).reshape(parameter.shape)
+            values = np.asarray(parameters[name], np.float32)
+            if values.shape != parameter.shape:
+                raise InputError(f"{path}: expected {name} {parameter.shape}, found {values.shape}")
             file[parameter_path(name)] = _as_half(path, name, values) if half else values
         file.attrs.update(
             layout_version=LAYOUT_VERSION,

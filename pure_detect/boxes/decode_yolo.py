@@ -127,7 +127,7 @@ class RegionHead:
 Head = YoloHead | GaussianYoloHead | RegionHead
 
 
-def decode(raw: Floats, head: Head, network_height: int, network_width: int) -> ScoredBoxes:
+def decode_yolo(raw: Floats, head: Head, network_height: int, network_width: int) -> ScoredBoxes:
     """Return all boxes of one head with their class scores.
 
     Box number (row · w + column) · B + anchor belongs to that cell and anchor: row, then column, then anchor,
@@ -163,7 +163,7 @@ def decode(raw: Floats, head: Head, network_height: int, network_width: int) -> 
     network_size = np.array([network_width, network_height], cells.dtype)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if isinstance(head, YoloHead):
-            centres, sizes, scores = _decode_yolo(cells, head, network_size)
+            centres, sizes, scores = _decode_plain(cells, head, network_size)
         elif isinstance(head, GaussianYoloHead):
             centres, sizes, scores = _decode_gaussian_yolo(cells, head, network_size)
         else:
@@ -172,7 +172,7 @@ def decode(raw: Floats, head: Head, network_height: int, network_width: int) -> 
     return ScoredBoxes(boxes.reshape(-1, 4), scores.reshape(-1, head.classes))
 
 
-def _decode_yolo(cells: Floats, head: YoloHead, network_size: Floats) -> tuple[Floats, Floats, Floats]:
+def _decode_plain(cells: Floats, head: YoloHead, network_size: Floats) -> tuple[Floats, Floats, Floats]:
     """Return centres (h, w, B, 2), sizes (h, w, B, 2) and scores (h, w, B, C) of a `[yolo]` head."""
     anchors = np.array(head.anchors, cells.dtype)
     if head.new_coords:
@@ -186,7 +186,7 @@ def _decode_yolo(cells: Floats, head: YoloHead, network_size: Floats) -> tuple[F
 
 
 def _decode_gaussian_yolo(cells: Floats, head: GaussianYoloHead, network_size: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return centres, sizes and scores of a `[Gaussian_yolo]` head, shaped as in `_decode_yolo`."""
+    """Return centres, sizes and scores of a `[Gaussian_yolo]` head, shaped as in `_decode_plain`."""
     means, deviations = cells[..., 0:8:2], _sigmoid(cells[..., 1:8:2])
     probabilities = _sigmoid(cells[..., 8:])
     sizes = np.exp(means[..., 2:]) * np.array(head.anchors, cells.dtype) / network_size
@@ -197,7 +197,7 @@ def _decode_gaussian_yolo(cells: Floats, head: GaussianYoloHead, network_size: F
 
 
 def _decode_region(cells: Floats, head: RegionHead) -> tuple[Floats, Floats, Floats]:
-    """Return centres, sizes and scores of a `[region]` head, shaped as in `_decode_yolo`."""
+    """Return centres, sizes and scores of a `[region]` head, shaped as in `_decode_plain`."""
     h, w = cells.shape[:2]
     sizes = np.exp(cells[..., 2:4]) * np.array(head.anchors, cells.dtype) / np.array([w, h], cells.dtype)
     classes = _softmax(cells[..., 5:]) if head.softmax else _sigmoid(cells[..., 5:])

@@ -40,7 +40,7 @@ class Candidates(NamedTuple):
     class_ids: NDArray[np.int64]
 
 
-def select(scored: ScoredBoxes, score_threshold: float) -> Candidates:
+def select(scored: ScoredBoxes, score_threshold: float, per_class: int | None = None) -> Candidates:
     """Return every pair of box and class with score > `score_threshold`, by box, then by class.
 
     The comparison is strict, as in Darknet and OpenCV. Boxes with a coordinate that is NaN or infinite are
@@ -51,6 +51,8 @@ def select(scored: ScoredBoxes, score_threshold: float) -> Candidates:
     scored : ScoredBoxes
         M boxes, C classes.
     score_threshold : float
+    per_class : int, optional
+        Of each class only so many, the best; of equal scores the lower box number.
 
     Returns
     -------
@@ -71,4 +73,16 @@ def select(scored: ScoredBoxes, score_threshold: float) -> Candidates:
         box_ids, class_ids = np.nonzero(scores > score_threshold)
     finite = np.isfinite(boxes[box_ids]).all(axis=1)
     box_ids, class_ids = box_ids[finite], class_ids[finite]
+    if per_class is not None:
+        kept = _best_of_each_class(scores[box_ids, class_ids], class_ids, per_class)
+        box_ids, class_ids = box_ids[kept], class_ids[kept]
     return Candidates(boxes[box_ids], scores[box_ids, class_ids], class_ids.astype(np.int64))
+
+
+def _best_of_each_class(
+    scores: NDArray[np.floating[Any]], class_ids: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """Return the indices of the `count` best scores of each class, in their old order."""
+    order = np.lexsort((-scores, class_ids))  # stable: equal scores keep their order
+    starts = np.searchsorted(class_ids[order], class_ids[order])
+    return np.sort(order[np.arange(len(order)) - starts < count])

@@ -7,9 +7,9 @@ import importlib
 from collections.abc import Sequence
 
 from pure_detect import __version__
-from pure_detect.cli.common import one_line_errors
+from pure_detect.cli.common import accept_any_text, one_line_errors
 
-COMMANDS = ("detect", "classify", "summary", "models")
+COMMANDS = ("detect", "classify", "summary", "models", "download", "evaluate", "anchors")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,7 +24,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0 done, 1 failed on some input, 2 wrong usage."""
+    accept_any_text()
+    return one_line_errors(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     if "check" in options:
         options.check(options)
-    return one_line_errors(lambda: int(options.run(options)))
+    return int(options.run(options))

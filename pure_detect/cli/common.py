@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -10,10 +11,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from pure_detect.detector import ENGINES, load
+from pure_detect.detector import ENGINES
 from pure_detect.errors import InputError
 from pure_detect.image import RESIZE_MODES
 from pure_detect.jit import set_threads
+from pure_detect.loading import load
 
 DONE, FAILED = 0, 1
 
@@ -34,16 +36,38 @@ def one_line_errors(command: Callable[[], int]) -> int:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_args, **_kwargs: report(f"warning: {message}")
         try:
-            return command()
+            try:
+                return command()
+            finally:  # also where argparse has printed its help and exits
+                sys.stdout.flush()
         except InputError as error:
             report_error(error)
             return FAILED
+        except MemoryError as error:
+            report_error(f"not enough memory: {error}")
+            return FAILED
         except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _silence_standard_output()
             return DONE
+        except OSError as error:  # InputErrors name their files; what is left is our own output, a full disk
+            report_error(f"standard output: {error.strerror or error}")
+            _silence_standard_output()
+            return FAILED
         except KeyboardInterrupt:
             report("interrupted")
             return 130
+
+
+def _silence_standard_output() -> None:
+    """Send what is still buffered nowhere, or the interpreter would stumble over it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def accept_any_text() -> None:
+    """Let a terminal's narrow encoding show what it can, and escape the rest, instead of failing on it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(value: Any) -> None:
@@ -69,8 +93,8 @@ def positive(text: str) -> int:
 
 def input_size(text: str) -> tuple[int, int]:
     """Parse an input size: `416`, or width x height as in `416x320`. Returns (height, width)."""
-    width, _, height = text.lower().partition("x")
-    return (positive(height or width), positive(width))
+    width, times, height = text.lower().partition("x")
+    return (positive(height if times else width), positive(width))
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +102,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=input_size, metavar="N|WxH", help="input size of the network (default: as published)"
     )
-    parser.add_argument("--resize", choices=RESIZE_MODES, help="how pictures are fitted (default: the model's own)")
+    modes = ", ".join(RESIZE_MODES)
+    parser.add_argument(
+        "--resize",
+        choices=RESIZE_MODES,
+        metavar="MODE",
+        help=f"how pictures are fitted: {modes} (default: the model's)",
+    )
     parser.add_argument("--engine", choices=tuple(ENGINES), default="reference", help="which executor runs it")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads (default: every CPU)")
 

@@ -6,7 +6,14 @@ import argparse
 from typing import Any
 
 from pure_detect.cli.common import DONE, print_json
-from pure_detect.registry import NETWORKS, cached_weights
+from pure_detect.registry import DEFAULT_MODEL, PUBLISHED, Published, cached_weights
+
+DESCRIPTION = f"""\
+List the networks that have a name. Their weights are downloaded when they are
+first needed; the last column says how much that is. AP and AP50 are on COCO,
+top1 on ImageNet, in percent, as their authors published them; --json has the
+sources. The default of `pure-detect detect` is {DEFAULT_MODEL}.
+Any Darknet cfg is a model too, once its weights are converted."""
 
 
 def add_parser(commands: Any) -> None:
@@ -14,7 +21,7 @@ def add_parser(commands: Any) -> None:
     p = commands.add_parser(
         "models",
         help="list the networks that have a name",
-        description="List the networks that have a name. Any Darknet cfg is a model too, once converted.",
+        description=DESCRIPTION,
         epilog="example:\n  pure-detect models --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -24,31 +31,59 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the registry."""
-    rows = [_row(name) for name in NETWORKS]
+    rows = [_row(name, published) for name, published in PUBLISHED.items()]
     if options.json:
         print_json(rows)
-        return DONE
-    print(f"{'name':14} {'family':11} {'input':>9} {'parameters':>11} {'GFLOP':>7}  weights")
-    for row in rows:
-        size = f"{row['width']}x{row['height']}"
-        weights = "here" if row["weights"] else "not here"
-        print(
-            f"{row['name']:14} {row['family']:11} {size:>9} {row['parameters']:>11,} "
-            f"{2e-9 * row['multiply_adds']:>7.2f}  {weights}"
-        )
+    else:
+        _print_table(rows)
     return DONE
 
 
-def _row(name: str) -> dict[str, Any]:
-    network = NETWORKS[name]
-    graph, weights = network.build(), cached_weights(name)
-    _, height, width = network.input_shape
+def _row(name: str, published: Published) -> dict[str, Any]:
+    graph, weights = published.network.build(), cached_weights(name)
+    _, height, width = published.network.input_shape
     return {
         "name": name,
-        "family": network.family,
+        "family": published.network.family,
         "width": width,
         "height": height,
         "parameters": graph.learnable_count,
+        "batch_norm_statistics": graph.statistics_count,
         "multiply_adds": graph.multiply_adds,
+        "ap": published.ap,
+        "ap50": published.ap50,
+        "top1": published.top1,
+        "accuracy_source": published.accuracy_source,
         "weights": str(weights) if weights.is_file() else None,
+        "addresses": published.addresses,
+        "size": published.size,
+        "sha256": published.sha256 or None,
+        "sha256_source": published.sha256_source or None,
     }
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    width = max(len(row["name"]) for row in rows)
+    print(
+        f"{'name':{width}} {'family':10} {'input':>7} {'parameters':>10} {'GFLOP':>7} {'published':>9} {'weights':>8}"
+    )
+    for row in rows:
+        size = f"{row['width']}x{row['height']}"
+        print(
+            f"{row['name']:{width}} {row['family']:10} {size:>7} {1e-6 * row['parameters']:>8.2f} M "
+            f"{2e-9 * row['multiply_adds']:>7.2f} {_accuracy(row):>9} {_weights(row):>8}"
+        )
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    """Return the published figure that says most: AP, else AP50, else top-1."""
+    for key, label in (("ap", "AP"), ("ap50", "AP50"), ("top1", "top1")):
+        if row[key] is not None:
+            return f"{label} {row[key]:.1f}"
+    return ""
+
+
+def _weights(row: dict[str, Any]) -> str:
+    """Return `here`, or how much is to be downloaded; where nobody states it, what the values take."""
+    values = 4 * (row["parameters"] + row["batch_norm_statistics"])
+    return "here" if row["weights"] else f"{1e-6 * (row['size'] or values):.1f} MB"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pure_detect.cli.common import DONE, input_size, print_json
-from pure_detect.detector import network_of, read_header_network
 from pure_detect.errors import InputError
 from pure_detect.graph import Graph, Node
+from pure_detect.loading import network_of, read_header_network
 from pure_detect.ops.geometry import Shape
 
 EPILOG = """\
@@ -23,8 +23,8 @@ def add_parser(commands: Any) -> None:
     p = commands.add_parser(
         "summary",
         help="list a network's layers",
-        description="List a network layer by layer: name, operation, output, parameters, multiply-adds. "
-        "No weights are needed.",
+        description="List a network layer by layer: name, operation, output, parameters,\n"
+        "multiply-adds. No weights are needed.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

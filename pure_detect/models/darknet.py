@@ -45,19 +45,41 @@ def darknet_network(text: str, file: str) -> Network:
 
     builder = Builder(shape)  # type: ignore[arg-type]
     definition = define(builder)
-    if not definition.heads and len(sections) == 1:
-        raise InputError(f"{file}: expected layers after [net], found none")
+    graph = builder.graph(definition.outputs, definition.heads)
+    _check_outputs(file, sections, builder, graph)
     for section in sections:
         section.warn_unknown(TRAINING_OPTIONS)
+    stride = _largest_stride(graph) if graph.heads else 1
+    for key in ("height", "width"):
+        if net.integer(key, 0) % stride:
+            raise net.error(
+                f"{key}: expected a multiple of the network's stride {stride}, found {net.text(key, '')}", key
+            )
     return Network(
         name=Path(file).stem,
-        family="yolo" if definition.heads else "classifier",
+        family="yolo" if graph.heads else "classifier",
         define=define,
         input_shape=shape,  # type: ignore[arg-type]
-        stride=_largest_stride(builder.graph(definition.outputs)) if definition.heads else 1,
-        preprocessing=Preprocessing(resize=resize if definition.heads else "crop"),
+        stride=stride,
+        preprocessing=Preprocessing(resize=resize if graph.heads else "crop"),
         cfg=text,
     )
+
+
+def _check_outputs(file: str, sections: list[Section], builder: Builder, graph: Graph) -> None:
+    """Refuse what has no layers, heads that disagree, and layers that no head needs: their weights have no place."""
+    if not graph.nodes or builder.image.name in graph.outputs:
+        raise InputError(f"{file}: expected layers after [net], found none")
+    classes = {head.classes for head in graph.heads}
+    if len(classes) > 1:
+        raise InputError(f"{file}: expected heads of one number of classes, found {sorted(classes)}")
+    needed = {node.name for node in graph.nodes}
+    for name, node in builder.nodes.items():
+        if node.parameters and name not in needed:
+            index = int(name.split(".")[0].removeprefix("layer"))
+            raise sections[index + 1].error(
+                f"expected a layer that an output needs, found layer {index} that none does"
+            )
 
 
 def _layer(section: Section, layers: Layers) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pure_detect.errors import InputError
+from pure_detect.errors import InputError, shown
 
 ALIASES = {
     "conv": "convolutional",
@@ -56,7 +56,7 @@ class Section:
         """Return an option that must be one of `choices`."""
         value = self.text(key, default)
         if value not in choices:
-            raise self.error(f"{key}: expected one of {', '.join(choices)}, found {value!r}", key)
+            raise self.error(f"{key}: expected one of {', '.join(choices)}, found {shown(value)}", key)
         return value
 
     def integer(self, key: str, default: int, *, least: int | None = None) -> int:
@@ -83,7 +83,7 @@ class Section:
         return self._numbers(key, default, _NUMBER, float, "numbers separated by commas")
 
     def _found(self, key: str) -> str:
-        return repr(self.options[key][0]) if key in self.options else "none"
+        return shown(self.options[key][0]) if key in self.options else "none"
 
     def _numbers(
         self, key: str, default: list[_Value], pattern: re.Pattern[str], kind: type[_Value], expected: str
@@ -94,8 +94,11 @@ class Section:
         text = self.options[key][0]
         found = [pattern.fullmatch(part) for part in text.partition("#")[0].rstrip(",").split(",")]
         if not all(found):
-            raise self.error(f"{key}: expected {expected}, found {text!r}", key)
-        return [kind(match[1]) for match in found if match]
+            raise self.error(f"{key}: expected {expected}, found {shown(text)}", key)
+        try:
+            return [kind(match[1]) for match in found if match]
+        except ValueError:  # Python converts no integer of thousands of digits
+            raise self.error(f"{key}: expected {expected}, found {shown(text)}", key) from None
 
     def require_default(self, **options: float) -> None:
         """Raise for options that would change the result in a way that is not supported."""
@@ -122,21 +125,21 @@ def parse_cfg(text: str, file: str) -> list[Section]:
         If the text does not follow the grammar; the message names `file` and the line.
     """
     sections: list[Section] = []
-    for number, raw in enumerate(text.splitlines(), start=1):
+    for number, raw in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
         line = re.sub(r"\s", "", raw)
         if not line or line[0] in "#;":
             continue
         if line[0] == "[":
             if "]" not in line:
-                raise InputError(f"{file}, line {number}: expected [section], found {raw.strip()!r}")
+                raise InputError(f"{file}, line {number}: expected [section], found {shown(raw.strip())}")
             kind = line[1 : line.index("]")]
             sections.append(Section(ALIASES.get(kind, kind), file, number))
         elif not sections:
-            raise InputError(f"{file}, line {number}: expected a first section [net], found {raw.strip()!r}")
+            raise InputError(f"{file}, line {number}: expected a first section [net], found {shown(raw.strip())}")
         else:
             key, equals, value = line.partition("=")
             if not (key and equals and value):
-                raise sections[-1].error(f"line {number}: expected option=value, found {raw.strip()!r}")
+                raise InputError(f"{file}, line {number}: expected option=value, found {shown(raw.strip())}")
             sections[-1].options.setdefault(key, (value, number))
     if not sections or sections[0].kind != "net":
         found = f"[{sections[0].kind}]" if sections else "an empty file"

@@ -9,6 +9,7 @@ Source: the `parse_*` functions of AlexeyAB/darknet `parser.c` (commit 59596d7);
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -63,6 +64,8 @@ class Layers:
     @property
     def x(self) -> Tensor:
         """Return the output of the layer before this one."""
+        if len(self.outputs) - 1 in self.head_indices:
+            raise ValueError("expected a [route] after a detection head, whose output is no map, found none")
         return self.outputs[-1] if self.outputs else self.net.image
 
     def at(self, section: Section, key: str, index: int) -> Tensor:
@@ -98,7 +101,8 @@ def _convolutional(s: Section, layers: Layers) -> Tensor:
         raise s.error("share_index is not supported", "share_index")
     size = s.integer("size", 1, least=1)
     stride = s.integer("stride", 1, least=1)
-    dilation = 1 if size == 1 else s.integer("dilation", 1, least=1)
+    dilation = s.integer("dilation", 1, least=1)
+    dilation = 1 if size == 1 else dilation
     padding = s.integer("padding", 0, least=0)
     padding = size // 2 if s.integer("pad", 0) else padding
     batch_normalize = bool(s.integer("batch_normalize", 0)) or bool(s.integer("cbn", 0))
@@ -208,6 +212,8 @@ def _same_size(s: Section, layers: Layers, source: Tensor, position: int) -> Ten
 
 def _scale_channels(s: Section, layers: Layers) -> Tensor:
     """Serve `[scale_channels]` and `[sam]`: the layer `from` times this one, a channel, a position or a value each."""
+    if "from" not in s.options:
+        raise s.error("expected from=, the layer to scale")
     source = layers.at(s, "from", s.integer("from", 0))
     x = layers.net.multiply(source, layers.x, name=f"{layers.name}.{s.kind}")
     return layers.activate(x, s, "linear")
@@ -242,8 +248,10 @@ def _unchanged(s: Section, layers: Layers) -> Tensor:
 
 def _anchors(s: Section, count: int) -> list[tuple[float, float]]:
     values = s.numbers("anchors", [])
-    if len(values) < 2 * count:
+    if len(values) < 2 * count or len(values) % 2:
         raise s.error(f"anchors: expected {count} pairs (num={count}), found {len(values)} numbers", "anchors")
+    if not all(0 < value < math.inf for value in values):
+        raise s.error("anchors: expected positive numbers, found " + s.text("anchors", ""), "anchors")
     return list(zip(values[0 : 2 * count : 2], values[1 : 2 * count : 2]))
 
 

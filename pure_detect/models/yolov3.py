@@ -18,15 +18,12 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-from pure_detect.boxes.decode_yolo import YoloHead
+from pure_detect.boxes.decode_yolo import Anchors, YoloHead
 from pure_detect.graph import Builder, Tensor
 from pure_detect.labels import COCO_80
-from pure_detect.models.blocks import darknet_conv, darknet_head
+from pure_detect.models.blocks import darknet_conv, darknet_head, darknet_max_pool, pyramid_pools
 from pure_detect.models.darknet53 import darknet53
 from pure_detect.network import Definition, Network
-from pure_detect.ops.geometry import darknet_pool_padding
-
-Anchors = tuple[tuple[float, float], ...]
 
 # Width and height in pixels of the input, from k-means on COCO: section 2.3. Large objects belong to the coarse grid.
 ANCHORS: Anchors = (
@@ -81,11 +78,7 @@ def detection_convs(net: Builder, x: Tensor, filters: int, name: str, spp: bool)
 
 def spatial_pyramid_pooling(net: Builder, x: Tensor, name: str) -> Tensor:
     """Stack max pools of three sizes on the map itself, then reduce: `yolov3-spp.cfg`, layers 77 to 83."""
-    pools = [
-        net.max_pool(x, kernel=k, stride=1, padding=darknet_pool_padding(k - 1), name=f"{name}.pool{k}")
-        for k in SPP_KERNELS
-    ]
-    stacked = net.concat([*reversed(pools), x], name=f"{name}.concat")
+    stacked = pyramid_pools(net, x, SPP_KERNELS, name)
     return darknet_conv(net, stacked, x.shape[0], kernel=1, name=f"{name}.reduce")
 
 
@@ -101,8 +94,7 @@ def yolov3_tiny(net: Builder, anchors: Anchors = TINY_ANCHORS, classes: int = 80
         if filters == 256:
             fine = x
         if pool_stride:
-            padding = darknet_pool_padding(1)
-            x = net.max_pool(x, kernel=2, stride=pool_stride, padding=padding, name=f"backbone.pool{i}")
+            x = darknet_max_pool(net, x, kernel=2, stride=pool_stride, name=f"backbone.pool{i}")
     branch = darknet_conv(net, x, 256, kernel=1, name="detection1.conv1")
     x = darknet_conv(net, branch, 512, kernel=3, name="detection1.conv2")
     coarse_output = darknet_head(net, x, 3, classes, name="detection1.head")

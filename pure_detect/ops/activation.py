@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from pure_detect.jit import kernel, parallel_for
-from pure_detect.ops.op import Array, Op, check_map, contiguous, same_shape
+from pure_detect.ops.geometry import Shape
+from pure_detect.ops.op import Array, Op, ParameterShapes, check_map, contiguous
 
 ACTIVATIONS = (
     "leaky_relu",  # Darknet: slope 0.1
     "relu",
     "relu6",
     "sigmoid",
-    "hard_sigmoid",  # relu6(x + 3) / 6, as PyTorch and TensorFlow's MobileNetV3; Keras's 0.2 x + 0.5 is another
+    "hard_sigmoid",  # relu6(x + 3) / 6, as PyTorch; Keras's old 0.2 x + 0.5 is another function
+    "hard_sigmoid_tf",  # relu6(x + 3) * 0.16667: the literal in TensorFlow's MobileNetV3 gates, up to 2e-5 off
     "hard_swish",  # x * relu6(x + 3) / 6, Howard et al. 2019, section 5.2
     "swish",  # x * sigmoid(x), also called SiLU
     "mish",  # x * tanh(softplus(x)), Misra 2019
 )
-LEAKY_RELU, RELU, RELU6, SIGMOID, HARD_SIGMOID, HARD_SWISH, SWISH, MISH = range(len(ACTIVATIONS))
+LEAKY_RELU, RELU, RELU6, SIGMOID, HARD_SIGMOID, HARD_SIGMOID_TF, HARD_SWISH, SWISH, MISH = range(len(ACTIVATIONS))
 
 
 def activation(x: Array, *, function: str) -> Array:
@@ -40,8 +43,7 @@ def activation(x: Array, *, function: str) -> Array:
     `activations.h` (AlexeyAB/darknet); torch.nn.functional (PyTorch 2.13).
     """
     check_map("activation", x)
-    if function not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {function!r}; known: {', '.join(ACTIVATIONS)}")
+    activation_shape([x.shape[1:]], {}, function=function)
     out = np.empty(x.shape, x.dtype)
     flat = contiguous(x).reshape(-1)
     parallel_for(activation_reference, x.size, flat, ACTIVATIONS.index(function), out.reshape(-1))
@@ -61,6 +63,8 @@ def activate(function, x):  # type: ignore[no-untyped-def]
         return sigmoid(x)
     if function == HARD_SIGMOID:
         return relu6(x + 3) / 6
+    if function == HARD_SIGMOID_TF:
+        return relu6(x + 3) * 0.16667
     if function == HARD_SWISH:
         return x * relu6(x + 3) / 6
     if function == SWISH:
@@ -96,4 +100,11 @@ def activation_reference(start, stop, x, function, out):  # type: ignore[no-unty
         out[i] = activate(function, np.float64(x[i]))
 
 
-ACTIVATION = Op("activation", activation, same_shape)
+def activation_shape(inputs: Sequence[Shape], parameters: ParameterShapes, *, function: str) -> Shape:
+    """Return the input's shape, after checking that the function is known."""
+    if function not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {function!r}; known: {', '.join(ACTIVATIONS)}")
+    return inputs[0]
+
+
+ACTIVATION = Op("activation", activation, activation_shape)

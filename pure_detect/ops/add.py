@@ -8,7 +8,7 @@ import numpy as np
 
 from pure_detect.jit import kernel, parallel_for
 from pure_detect.ops.geometry import Shape
-from pure_detect.ops.op import Array, Op, ParameterShapes, check_map, contiguous
+from pure_detect.ops.op import Array, Op, ParameterShapes, check_batches, check_map, contiguous
 
 NORMALIZATIONS = ("none", "relu", "softmax")
 
@@ -53,6 +53,7 @@ def weighted_add(*inputs: Array, weight: Array, normalization: str = "none", eps
     """
     first = inputs[0]
     check_map("add", first)
+    check_batches("add", *inputs)
     weighted_add_shape([x.shape[1:] for x in inputs], {"weight": weight.shape}, normalization=normalization)
     weights = normalized_weights(np.asarray(weight, np.float64), normalization, epsilon)
     weights = np.ascontiguousarray(np.broadcast_to(weights, (len(inputs), first.shape[1])))

@@ -33,12 +33,12 @@ def connected(x: Array, weight: Array, bias: Array | None = None) -> Array:
     shapes = {"weight": weight.shape, **({} if bias is None else {"bias": bias.shape})}
     out = np.empty((x.shape[0], *connected_shape([x.shape[1:]], shapes)), x.dtype)
     bias = np.zeros(len(weight), x.dtype) if bias is None else bias
-    rows = contiguous(x).reshape(x.shape[0], -1)
+    rows = contiguous(x).reshape(x.shape[0], math.prod(x.shape[1:]))
     weight, bias = (
         contiguous(weight.astype(x.dtype, copy=False)),
         contiguous(bias.astype(x.dtype, copy=False)),
     )
-    parallel_for(connected_reference, len(weight), rows, weight, bias, out.reshape(x.shape[0], -1))
+    parallel_for(connected_reference, len(weight), rows, weight, bias, out[:, :, 0, 0])
     return out
 
 

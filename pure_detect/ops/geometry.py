@@ -21,8 +21,10 @@ def window_output(size: int, kernel: int, stride: int, before: int, after: int, 
     Raises
     ------
     ValueError
-        If the padded input is smaller than the window.
+        If the padded input is smaller than the window, or kernel, stride or dilation are less than 1.
     """
+    if min(kernel, stride, dilation) < 1:
+        raise ValueError(f"kernel, stride and dilation must be at least 1, got {kernel}, {stride} and {dilation}")
     room = size + before + after - window_span(kernel, dilation)
     if room < 0:
         raise ValueError(
@@ -59,3 +61,20 @@ def darknet_pool_padding(total: int) -> Padding:
     """
     before, after = total // 2, total - total // 2
     return (before, before, after, after)
+
+
+def same_padding(shape: Shape, kernel: int, stride: int, dilation: int = 1) -> Padding:
+    """Return TensorFlow's SAME padding: the output has ceil(size / stride) cells, and the odd cell goes behind.
+
+    total = max((ceil(size / stride) - 1) * stride + span - size, 0), floor(total / 2) of it at the top and left. At
+    stride 2 on an even size this is one less before than behind, where PyTorch's ports pad alike on both sides.
+
+    Source: TensorFlow 2.21, `tensorflow/core/framework/kernel_shape_util.cc`, GetWindowedOutputSizeVerbose.
+    """
+
+    def split(size: int) -> Pair:
+        total = max((-(-size // stride) - 1) * stride + window_span(kernel, dilation) - size, 0)
+        return total // 2, total - total // 2
+
+    (top, bottom), (left, right) = split(shape[1]), split(shape[2])
+    return (top, left, bottom, right)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pure_detect.ops.geometry import Shape
-from pure_detect.ops.op import Array, Op, ParameterShapes, check_map
+from pure_detect.ops.op import Array, Op, ParameterShapes, check_batches, check_map
 
 
 def multiply(x: Array, factor: Array) -> Array:
@@ -25,6 +25,7 @@ def multiply(x: Array, factor: Array) -> Array:
     `forward_scale_channels_layer`, `forward_sam_layer` (AlexeyAB/darknet).
     """
     check_map("multiply", x)
+    check_batches("multiply", x, factor)
     multiply_shape([x.shape[1:], factor.shape[1:]], {})
     return np.multiply(x, factor, dtype=x.dtype)
 

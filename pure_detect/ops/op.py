@@ -42,15 +42,16 @@ class Op:
     multiply_adds: Callable[[Sequence[Shape], ParameterShapes, Shape], int] = _no_multiply_adds
 
 
-def same_shape(inputs: Sequence[Shape], parameters: ParameterShapes, **attributes: Any) -> Shape:
-    """Shape rule of everything elementwise: the output is as large as the first input."""
-    return inputs[0]
-
-
 def check_map(name: str, x: Array) -> None:
     """Raise a ValueError unless `x` is a floating (N, C, H, W) array."""
     if x.ndim != 4 or x.dtype not in (np.float32, np.float64):
         raise ValueError(f"{name}: expected float32 or float64 (N, C, H, W), got {x.dtype} {x.shape}")
+
+
+def check_batches(name: str, *inputs: Array) -> None:
+    """Raise a ValueError unless all inputs hold the same number of pictures."""
+    if len({x.shape[0] for x in inputs}) != 1:
+        raise ValueError(f"{name}: expected one batch size, got {', '.join(str(x.shape[0]) for x in inputs)}")
 
 
 def contiguous(x: Array) -> Array:

@@ -95,7 +95,7 @@ def average_pool_reference(start, stop, x, KH, KW, stride_y, stride_x, top, left
         n, c = index // C, index % C
         for oy in range(OH):
             for ox in range(OW):
-                total, count = 0.0, 0
+                total, count = np.float64(0), 0
                 for y in range(max(0, oy * stride_y - top), min(H, oy * stride_y - top + KH)):
                     for i in range(max(0, ox * stride_x - left), min(W, ox * stride_x - left + KW)):
                         total += x[n, c, y, i]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +34,8 @@ def softmax(x: Array, *, groups: int = 1, temperature: float = 1.0) -> Array:
     """
     check_map("softmax", x)
     softmax_shape([x.shape[1:]], {}, groups=groups, temperature=temperature)
-    rows = np.asarray(x, np.float64).reshape(x.shape[0], groups, -1) / temperature
+    rows = np.asarray(x, np.float64).reshape(x.shape[0], groups, math.prod(x.shape[1:]) // groups)
+    rows = rows / temperature
     powers = np.exp(rows - rows.max(axis=2, keepdims=True))
     return (powers / powers.sum(axis=2, keepdims=True)).reshape(x.shape).astype(x.dtype)
 

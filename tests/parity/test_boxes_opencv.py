@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pure_detect.boxes.coordinates import xyxy_to_cxcywh
-from pure_detect.boxes.decode_yolo import RegionHead, YoloHead, decode
+from pure_detect.boxes.decode_yolo import RegionHead, YoloHead, decode_yolo
 from pure_detect.boxes.nms import nms
 
 cv2 = pytest.importorskip("cv2", reason="needs the extra parity")
@@ -80,7 +80,7 @@ CASES = {
 def test_opencv_decodes_the_same_rows_in_the_same_order(case):
     network_cfg, head = CASES[case]
     raw, rows = opencv_head(network_cfg, seed=list(CASES).index(case))
-    boxes, scores = decode(raw.astype(np.float64), head, H * STRIDE, W * STRIDE)
+    boxes, scores = decode_yolo(raw.astype(np.float64), head, H * STRIDE, W * STRIDE)
     scores[scores <= THRESHOLD] = 0  # as OpenCV does
     if isinstance(head, RegionHead):
         scores = suppressed(boxes, scores, 0.4)

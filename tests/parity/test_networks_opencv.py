@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pure_detect.graph import Graph
 from pure_detect.models.darknet import read_cfg
 from pure_detect.network import Network
-from pure_detect.random_weights import random_parameters
+from pure_detect.random_weights import noise_pictures, random_parameters
 from pure_detect.reference import ReferenceExecutor
 from tests import real_models
 from tests.comparisons import assert_outputs_agree
@@ -42,7 +42,7 @@ def random_case(name: str, data: Path, folder: Path) -> tuple[Network, Graph, di
     graph = network.build(96, 64)
     parameters = random_parameters(network, seed=1)
     write_darknet(folder / "w.weights", graph, parameters, Header(0, 2, 5, 0, 20))
-    x = np.random.default_rng(2).random((1, *graph.input.shape), np.float32)
+    x = noise_pictures((1, *graph.input.shape), np.random.default_rng(2))
     net = opencv.read_net(cfg.read_text(), folder / "w.weights")
     net.setInput(x)
     return network, graph, parameters, x, net

@@ -10,13 +10,15 @@ from pure_detect.errors import InputError
 MAGIC = {
     b"\x89HDF\r\n\x1a\n": "hdf5",
     b"PK\x03\x04": "a zip archive (PyTorch's .pth?)",
-    b"\x80\x02": "a Python pickle (PyTorch's legacy .pth?)",
+    **{bytes([0x80, protocol]): "a Python pickle (PyTorch's legacy .pth?)" for protocol in range(2, 6)},
     b"GGUF": "a GGUF file",
     b"\xff\xd8\xff": "a JPEG picture",
     b"\x89PNG": "a PNG picture",
+}
+TEXT = {
     b"[net]": "a Darknet cfg",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
-    b"<!DOCTYPE": "an HTML page",
+    b"<!doctype": "an HTML page",
     b"<html": "an HTML page",
 }
 
@@ -31,7 +33,7 @@ def source_format(path: str | Path) -> str:
     """
     try:
         with open(path, "rb") as file:
-            start = file.read(32)
+            start = file.read(64)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if not start:
@@ -40,5 +42,8 @@ def source_format(path: str | Path) -> str:
         if start.startswith(magic):
             if kind == "hdf5":
                 return kind
+            raise InputError(f"{path}: expected Darknet .weights or a .h5 weight file, found {kind}")
+    for text, kind in TEXT.items():
+        if start.lstrip().lower().startswith(text):
             raise InputError(f"{path}: expected Darknet .weights or a .h5 weight file, found {kind}")
     return "darknet"

@@ -101,7 +101,7 @@ def read_darknet(path: str | Path, graph: Graph) -> DarknetWeights:
             first = int(np.flatnonzero(~np.isfinite(flat))[0])
             raise InputError(
                 f"{path}: expected finite values, found {flat[first]} in {parameter.name} "
-                f"(value {offset + first:,} of {expected:,})"
+                f"(value {offset + first + 1:,} of {expected:,})"
             )
         parameters[parameter.name] = _from_file(node, parameter, flat, header)
         offset += parameter.size
@@ -109,14 +109,19 @@ def read_darknet(path: str | Path, graph: Graph) -> DarknetWeights:
 
 
 def _header(path: str | Path, content: bytes, expected: int) -> Header:
-    """Read the header; where the version's rule leaves a rest, the other length is tried, since old files exist."""
+    """Read the header, whose length follows from the version.
+
+    The two forks differ on versions of 1000 and more, which mark transposed connected layers: there the length that
+    leaves no rest counts. Nowhere else is another length tried, or a file cut by one value would pass for whole.
+    """
     if len(content) < 16:
         raise InputError(f"{path}: expected a Darknet header of 16 or 20 bytes, found {len(content)} bytes in all")
     major, minor, revision = struct.unpack_from("<3i", content)
     by_rule = 20 if major * 10 + minor >= 2 else 16
-    lengths = [n for n in (by_rule, 36 - by_rule) if len(content) == n + 4 * expected]
+    allowed = {by_rule, 16} if major >= 1000 or minor >= 1000 else {by_rule}
+    lengths = [n for n in allowed if len(content) == n + 4 * expected]
     if not lengths:
-        found = (len(content) - by_rule) / 4
+        found = max(0, len(content) - by_rule) / 4
         short = "too few" if found < expected else "too many"
         raise InputError(
             f"{path}: expected {expected:,} values for this network, found {found:,.10g}, {short}: "

@@ -1,0 +1,155 @@
+"""MobileNetV3, Large and Small: backbones of SSDLite, and the ImageNet classifiers.
+
+Source: Howard et al. 2019, "Searching for MobileNetV3", Tables 1 and 2; torchvision 0.28 `models/mobilenetv3.py`; Keras
+3 `applications/mobilenet_v3.py`; TensorFlow models `slim/nets/mobilenet/mobilenet_v3.py`. Differs from the paper:
+Table 2 marks squeeze-and-excite on Small's last 1x1 convolution, which no implementation has; batch norm's epsilon is
+1e-3 everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from pure_detect.graph import Builder, Tensor
+
+Nonlinearity = Literal["relu", "hard_swish"]
+
+
+class Bottleneck(NamedTuple):
+    """A row of Table 1 or 2, column by column."""
+
+    kernel: int
+    expanded: int
+    out: int
+    squeeze_excite: bool
+    nonlinearity: Nonlinearity
+    stride: int
+
+
+STEM_FILTERS = 16
+
+LARGE = (
+    Bottleneck(3, 16, 16, False, "relu", 1),
+    Bottleneck(3, 64, 24, False, "relu", 2),
+    Bottleneck(3, 72, 24, False, "relu", 1),
+    Bottleneck(5, 72, 40, True, "relu", 2),
+    Bottleneck(5, 120, 40, True, "relu", 1),
+    Bottleneck(5, 120, 40, True, "relu", 1),
+    Bottleneck(3, 240, 80, False, "hard_swish", 2),
+    Bottleneck(3, 200, 80, False, "hard_swish", 1),
+    Bottleneck(3, 184, 80, False, "hard_swish", 1),
+    Bottleneck(3, 184, 80, False, "hard_swish", 1),
+    Bottleneck(3, 480, 112, True, "hard_swish", 1),
+    Bottleneck(3, 672, 112, True, "hard_swish", 1),
+    Bottleneck(5, 672, 160, True, "hard_swish", 2),  # its expansion, at stride 16, feeds SSDLite's first map
+    Bottleneck(5, 960, 160, True, "hard_swish", 1),
+    Bottleneck(5, 960, 160, True, "hard_swish", 1),
+)
+
+SMALL = (
+    Bottleneck(3, 16, 16, True, "relu", 2),
+    Bottleneck(3, 72, 24, False, "relu", 2),
+    Bottleneck(3, 88, 24, False, "relu", 1),
+    Bottleneck(5, 96, 40, True, "hard_swish", 2),
+    Bottleneck(5, 240, 40, True, "hard_swish", 1),
+    Bottleneck(5, 240, 40, True, "hard_swish", 1),
+    Bottleneck(5, 120, 48, True, "hard_swish", 1),
+    Bottleneck(5, 144, 48, True, "hard_swish", 1),
+    Bottleneck(5, 288, 96, True, "hard_swish", 2),
+    Bottleneck(5, 576, 96, True, "hard_swish", 1),
+    Bottleneck(5, 576, 96, True, "hard_swish", 1),
+)
+
+
+class Convention(NamedTuple):
+    """What the implementations of the same tables do differently."""
+
+    padding: Literal["same"] | None  # None: kernel // 2 on all sides
+    gate: Literal["hard_sigmoid", "hard_sigmoid_tf"]  # of squeeze-and-excite
+
+
+TENSORFLOW = Convention(padding="same", gate="hard_sigmoid_tf")
+KERAS = Convention(padding="same", gate="hard_sigmoid")
+TORCHVISION = Convention(padding=None, gate="hard_sigmoid")
+
+
+class Features(NamedTuple):
+    """What heads can take from the backbone."""
+
+    expansions: list[Tensor]  # of each row, before its depthwise convolution
+    last: Tensor  # of the 1x1 convolution after the rows
+
+
+def reduced_tail(rows: Sequence[Bottleneck]) -> tuple[Bottleneck, ...]:
+    """Halve the channels of the last stage, as detectors do: section 6.3, last paragraph."""
+    first, *rest = rows[-3:]
+    return (
+        *rows[:-3],
+        first._replace(out=first.out // 2),
+        *(row._replace(expanded=row.expanded // 2, out=row.out // 2) for row in rest),
+    )
+
+
+def minimalistic(rows: Sequence[Bottleneck]) -> tuple[Bottleneck, ...]:
+    """Leave out what some hardware is slow at: 5x5 kernels, squeeze-and-excite, hard swish."""
+    return tuple(row._replace(kernel=3, squeeze_excite=False, nonlinearity="relu") for row in rows)
+
+
+def mobilenetv3(
+    net: Builder, image: Tensor, rows: Sequence[Bottleneck], convention: Convention, stem: Nonlinearity = "hard_swish"
+) -> Features:
+    """Record the stem, one bottleneck a row, and the 1x1 convolution behind them."""
+    x = net.conv_bn(
+        image, STEM_FILTERS, kernel=3, stride=2, padding=convention.padding, activation=stem, name="backbone.stem"
+    )
+    expansions = []
+    for i, row in enumerate(rows):
+        expansion, x = bottleneck(net, x, row, convention, name=f"backbone.bottleneck{i}")
+        expansions.append(expansion)
+    last = net.conv_bn(x, 6 * x.shape[0], kernel=1, activation=stem, name="backbone.last")
+    return Features(expansions, last)
+
+
+def bottleneck(net: Builder, x: Tensor, row: Bottleneck, convention: Convention, name: str) -> tuple[Tensor, Tensor]:
+    """Record expansion, depthwise convolution, squeeze-and-excite, projection; return the expansion and the output.
+
+    Figure 4 of the paper. Where the expansion has as many channels as the input there is none; where the stride is 1
+    and the channels agree, the input is added.
+    """
+    act = row.nonlinearity
+    expansion = x
+    if row.expanded != x.shape[0]:
+        expansion = net.conv_bn(x, row.expanded, kernel=1, activation=act, name=f"{name}.expand")
+    y = net.conv_bn(
+        expansion,
+        row.expanded,
+        kernel=row.kernel,
+        stride=row.stride,
+        padding=convention.padding,
+        groups=row.expanded,
+        activation=act,
+        name=f"{name}.depthwise",
+    )
+    if row.squeeze_excite:
+        y = squeeze_excite(net, y, make_divisible(row.expanded / 4), convention.gate, name=f"{name}.squeeze_excite")
+    y = net.conv_bn(y, row.out, kernel=1, activation=None, name=f"{name}.project")
+    if row.stride == 1 and row.out == x.shape[0]:
+        y = net.add([x, y], name=f"{name}.add")
+    return expansion, y
+
+
+def squeeze_excite(net: Builder, x: Tensor, squeezed: int, gate: str, name: str) -> Tensor:
+    """Scale each channel by a gate that two 1x1 convolutions compute from the channels' means."""
+    y = net.global_average_pool(x, name=f"{name}.pool")
+    y = net.conv(y, squeezed, kernel=1, name=f"{name}.reduce")
+    y = net.activation(y, "relu", name=f"{name}.relu")
+    y = net.conv(y, x.shape[0], kernel=1, name=f"{name}.expand")
+    y = net.activation(y, gate, name=f"{name}.gate")
+    return net.multiply(x, y, name=f"{name}.scale")
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round channels to a multiple of 8, never down by more than 10 %: `_make_divisible` of every implementation."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded

@@ -1,0 +1,200 @@
+"""The commands `evaluate` and `anchors`, on a small data set with a small random detector."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pure_detect import load
+from pure_detect.cli import main
+from pure_detect.detector import Detector
+from tests.tiny_models import write_tiny_detector
+
+FIGURES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+
+
+class DataSet:
+    """Five pictures of noise, some with objects, in COCO's layout."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.images = folder, folder / "images"
+        self.images.mkdir()
+        self.annotations = folder / "instances.json"
+        self.model = write_tiny_detector(folder / "tiny.h5")
+        self.out = folder / "results.json"
+        rng = np.random.default_rng(0)
+        images = [{"id": i, "file_name": f"{i}.png", "width": 80, "height": 60} for i in (3, 5, 8, 13, 21)]
+        for image in images:
+            pixels = rng.integers(0, 256, (60, 80, 3), np.uint8)
+            Image.fromarray(pixels).save(self.images / str(image["file_name"]))
+        rows = [(1, 3, 17, [5, 5, 30, 20]), (2, 3, 18, [40, 10, 30, 40]), (3, 8, 17, [0, 0, 80, 60])]
+        annotations = [
+            {"id": n, "image_id": i, "category_id": c, "bbox": b, "area": b[2] * b[3], "iscrowd": 0}
+            for n, i, c, b in rows
+        ]
+        categories = [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}]
+        self.annotations.write_text(
+            json.dumps({"images": images, "annotations": annotations, "categories": categories})
+        )
+
+    def command(self, *options: str) -> list[str]:
+        files = ["--images", str(self.images), "--annotations", str(self.annotations), "--out", str(self.out)]
+        return ["evaluate", str(self.model), *files, *options]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> DataSet:
+    return DataSet(tmp_path)
+
+
+def test_json_is_one_flat_object_of_the_twelve_figures(dataset: DataSet, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(dataset.command("--json")) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert list(figures) == FIGURES
+    assert all(isinstance(value, float) for value in figures.values())
+
+
+def test_the_results_file_holds_what_the_detector_finds(dataset: DataSet) -> None:
+    assert main(dataset.command()) == 0
+    rows = json.loads(dataset.out.read_text())
+    found = load(dataset.model)(dataset.images / "3.png", score=0.005, limit=100)
+    mine = [row for row in rows if row["image_id"] == 3]
+    assert [row["score"] for row in mine] == [float(score) for score in found.scores]
+    assert {row["category_id"] for row in rows} <= {17, 18}
+    x1, y1, x2, y2 = (float(value) for value in found.boxes_xyxy[0])
+    assert mine[0]["bbox"] == [x1, y1, x2 - x1, y2 - y1]
+
+
+def test_results_scored_again_give_the_same_figures(dataset: DataSet, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(dataset.command("--json")) == 0
+    first = capsys.readouterr().out
+    command = ["evaluate", "--results", str(dataset.out), "--annotations", str(dataset.annotations), "--json"]
+    assert main(command) == 0
+    assert capsys.readouterr().out == first
+
+
+def count_runs(monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None) -> list[Path]:
+    """Note every picture that a detector sees; press Ctrl-C at the given one."""
+    seen: list[Path] = []
+    real = Detector.__call__
+
+    def counted(self: Detector, image: Any, **options: Any) -> Any:
+        if isinstance(image, list):  # the call for one picture calls itself with a list of one
+            return real(self, image, **options)
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+        seen.append(image)
+        return real(self, image, **options)
+
+    monkeypatch.setattr(Detector, "__call__", counted)
+    return seen
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    dataset: DataSet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = dataset.command()
+    assert main(whole) == 0
+    expected = dataset.out.read_text()
+    dataset.out.unlink()
+    with monkeypatch.context() as patch:
+        first = count_runs(patch, stop_at=2)
+        assert main(whole) == 130
+    assert not dataset.out.exists()
+    second = count_runs(monkeypatch)
+    assert main(whole) == 0
+    assert [path.name for path in first + second] == ["3.png", "5.png", "8.png", "13.png", "21.png"]
+    assert dataset.out.read_text() == expected
+    assert "going on after 2 images" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_with_other_settings_is_not_mixed_in(
+    dataset: DataSet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        count_runs(patch, stop_at=2)
+        main(dataset.command())
+    capsys.readouterr()
+    assert main(dataset.command("--iou", "0.6")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "iou" in error
+    assert main(dataset.command("--iou", "0.6", "--restart")) == 0
+
+
+def test_a_missing_image_fails_the_run_but_not_the_others(
+    dataset: DataSet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = dataset.images / "8.png"
+    content = picture.read_bytes()
+    picture.unlink()
+    assert main(dataset.command()) == 1
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert "8.png" in error
+    assert "1 of 5 images failed" in error
+    picture.write_bytes(content)
+    seen = count_runs(monkeypatch)
+    assert main(dataset.command()) == 0
+    assert [path.name for path in seen] == ["8.png"]
+
+
+def test_limit_takes_the_first_images_only(dataset: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = count_runs(monkeypatch)
+    assert main(dataset.command("--limit", "2")) == 0
+    assert [path.name for path in seen] == ["3.png", "5.png"]
+
+
+def test_a_model_whose_classes_the_data_set_has_not_is_refused(
+    dataset: DataSet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tiny_detector(dataset.model, labels=("plane", "boat"))
+    assert main(dataset.command()) == 1
+    assert "expected categories such as plane, boat, found cat, dog" in capsys.readouterr().err
+
+
+def test_darknets_names_count_as_cocos(dataset: DataSet) -> None:
+    write_tiny_detector(dataset.model, labels=("sofa", "Dog"))
+    text = dataset.annotations.read_text().replace('"cat"', '"couch"')
+    dataset.annotations.write_text(text)
+    assert main(dataset.command()) == 0
+    assert {row["category_id"] for row in json.loads(dataset.out.read_text())} == {17, 18}
+
+
+def test_the_plot_is_a_picture(dataset: DataSet) -> None:
+    plot = dataset.folder / "curves.png"
+    assert main(dataset.command("--plot", str(plot))) == 0
+    with Image.open(plot) as picture:
+        assert min(picture.size) > 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--annotations", "a.json"], ["m.h5", "--annotations", "a.json"], ["m.h5", "--images", "."]],
+    ids=["neither model nor results", "no images", "no annotations"],
+)
+def test_wrong_usage_ends_with_status_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", *arguments])
+    assert stop.value.code == 2
+
+
+def test_anchors_are_printed_as_a_cfg_line(dataset: DataSet, capsys: pytest.CaptureFixture[str]) -> None:
+    plot = dataset.folder / "anchors.png"
+    command = ["anchors", "--annotations", str(dataset.annotations), "--count", "2", "--size", "160x120"]
+    assert main([*command, "--plot", str(plot)]) == 0
+    # Pictures of 80 x 60 stretched twofold: boxes 60 x 40, 60 x 80 and 160 x 120; the first two have an IoU of 1/2.
+    assert capsys.readouterr().out.splitlines() == ["anchors = 60,40,  160,120", "mean IoU 0.8333 over 3 boxes"]
+    assert plot.stat().st_size > 1000
+
+
+def test_too_many_anchors_for_the_boxes_is_one_clear_error(
+    dataset: DataSet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["anchors", "--annotations", str(dataset.annotations), "--count", "9"]) == 1
+    assert "expected at least 9 boxes of different sizes, one an anchor, found 3" in capsys.readouterr().err
