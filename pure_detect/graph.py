@@ -184,6 +184,8 @@ class Builder:
         """Record one node and return its output; the other methods are shorthands for this one."""
         if name in self.nodes or name == self.image.name:
             raise ValueError(f"{name}: there is a node of this name already")
+        if op not in OPS:
+            raise ValueError(f"{name}: unknown operation {op!r}; known are {', '.join(OPS)}")
         parameters = parameters or {}
         for tensor in inputs:
             if tensor != self.image and (
@@ -227,7 +229,7 @@ class Builder:
             if not isinstance(stride, int):
                 raise ValueError(f"{name}: padding 'same' expects one stride for both axes, got {stride}")
             padding = same_padding(x.shape, kernel, stride, dilation)
-        weight = Parameter(f"{name}.weight", (channels, x.shape[0] // groups, kernel, kernel))
+        weight = Parameter(f"{name}.weight", (channels, x.shape[0] // max(groups, 1), kernel, kernel))
         return self.add_node(
             "conv2d",
             name,

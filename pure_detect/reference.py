@@ -63,10 +63,10 @@ class ReferenceExecutor:
             If the input has another shape, or a pattern names no node.
         """
         kept = set(matching_names(self.graph, keep)) | set(self.graph.outputs)
-        return {name: value for name, value in self.steps(x, kept) if name in kept}
+        return {name: value for name, value in self.steps(x) if name in kept}
 
-    def steps(self, x: Array, kept: set[str]) -> Iterator[tuple[str, Array]]:
-        """Yield (node name, value) one after another; a value not in `kept` is forgotten after its last use."""
+    def steps(self, x: Array) -> Iterator[tuple[str, Array]]:
+        """Yield (node name, value) one after another; a value is forgotten after its last use in the graph."""
         x = np.asarray(x, self.dtype)
         if x.ndim != 4 or x.shape[1:] != self.graph.input.shape:
             raise ValueError(f"input: expected (N, {', '.join(map(str, self.graph.input.shape))}), got {x.shape}")
@@ -75,7 +75,7 @@ class ReferenceExecutor:
         for node in self.graph.nodes:
             values[node.name] = self.run_node(node, [values[name] for name in node.inputs])
             yield node.name, values[node.name]
-            for name in {*node.inputs, node.name} - kept:
+            for name in {*node.inputs, node.name}:
                 if last_use.get(name, node.name) == node.name:
                     values.pop(name, None)
 

@@ -19,6 +19,7 @@ from pure_detect.errors import InputError
 from pure_detect.jit import home
 from pure_detect.models.darknet19 import DARKNET19
 from pure_detect.models.darknet53 import DARKNET53
+from pure_detect.models.ssdlite import SSDLITE320_LARGE, SSDLITE_LARGE, SSDLITE_SMALL
 from pure_detect.models.tiny_darknet import TINY_DARKNET
 from pure_detect.models.yolo_fastest import YOLO_FASTEST, YOLO_FASTEST_XL
 from pure_detect.models.yolov2 import YOLOV2, YOLOV2_TINY
@@ -50,7 +51,7 @@ class Published:
     ----------
     network : Network
     addresses : tuple of str
-        Official, tried in this order. All end in the same file name.
+        Official, tried in this order. All end in the same file name. Empty where no single file is published.
     size : int or None
         Of the file, in bytes; None where no source states it.
     sha256, sha256_source : str
@@ -74,8 +75,8 @@ class Published:
 
     @property
     def file(self) -> str:
-        """Return the name of the published file."""
-        return self.addresses[0].rpartition("/")[2]
+        """Return the name of the published file; empty where none can be fetched."""
+        return self.addresses[0].rpartition("/")[2] if self.addresses else ""
 
 
 ROWS = (
@@ -181,6 +182,15 @@ ROWS = (
         top1=58.7,
         accuracy_source="pjreddie.com/darknet/tiny-darknet",
     ),
+    Published(
+        SSDLITE320_LARGE,
+        ("https://download.pytorch.org/models/ssdlite320_mobilenet_v3_large_coco-a79551df.pth",),
+        ap=21.3,
+        accuracy_source="torchvision 0.28, SSDLite320_MobileNet_V3_Large_Weights.COCO_V1",
+    ),
+    # TensorFlow publishes archives of several files: unpack one and give it to weights-convert.
+    Published(SSDLITE_LARGE, (), ap=22.0, accuracy_source="TensorFlow 1 detection model zoo, 2020_01_14"),
+    Published(SSDLITE_SMALL, (), ap=15.4, accuracy_source="TensorFlow 1 detection model zoo, 2020_01_14"),
 )
 
 PUBLISHED: dict[str, Published] = {row.network.name: row for row in ROWS}

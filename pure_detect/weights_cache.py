@@ -59,7 +59,13 @@ def weights_of(name: str, renew: bool = False) -> Path:
 
 def _original(published: Published, path: Path) -> Path:
     """Return the published file, in the folder of `path`."""
-    name, target, problems = published.network.name, path.with_name(published.file), []
+    name = published.network.name
+    if not published.addresses:
+        raise InputError(
+            f"{name}: no weights at {path}, and no single file is published; make one with "
+            f"`weights-convert SOURCE --model {name} --out {path}`, or name one with `--model FILE`"
+        )
+    target, problems = path.with_name(published.file), []
     if target.is_file():
         check(target, published.size, published.sha256)
         return target
@@ -104,16 +110,16 @@ def _get(source: str | Path, target: Path, published: Published) -> Path:
 def _convert(original: Path, published: Published, path: Path) -> None:
     """Write the weight file, and remove the original: it is of no more use, or of none at all."""
     # Both packages ship together; the converters are needed here alone.
-    from weights_convert.hdf5_layout import Source, write_weights
-    from weights_convert.readers.darknet import read_darknet
+    from weights_convert.hdf5_layout import write_weights
+    from weights_convert.sources import convert
 
+    network = published.network
     try:
-        weights = read_darknet(original, published.network.build())
+        parameters, source = convert(original, network, network.batch_norm_rule)
     except InputError:
         original.unlink()
         raise
-    source = Source("darknet", weights.sha256, weights.header._asdict())
-    write_weights(path, published.network, weights.parameters, source=source)
+    write_weights(path, network, parameters, source=source)
     original.unlink()
 
 

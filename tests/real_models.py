@@ -10,7 +10,7 @@ from weights_convert.cli import main as weights_convert
 
 
 class RealModel(NamedTuple):
-    """Files under `data/weights`, and the size of the network's input."""
+    """Files under `data/weights`, and the size of the network's input; a registry name may stand for the cfg."""
 
     cfg: str
     weights: str
@@ -29,6 +29,9 @@ YOLO_LITE = RealModel("yolo_lite/trial6.cfg", "yolo_lite/trial6_653550.weights",
 TINY_DARKNET = RealModel(
     "tiny_darknet/tiny.cfg", "tiny_darknet/tiny.weights", "tiny_darknet/imagenet.shortnames.list", 224
 )
+SSDLITE_SMALL = RealModel(
+    "ssdlite-mobilenetv3-small", "ssdlite_mobilenetv3_small/ssd_mobilenet_v3_int8.tflite", "", 320
+)
 DETECTORS = {"yolo-fastest-1.1-xl": FASTEST, "yolov3-nano": NANO, "yolo-lite": YOLO_LITE}
 
 OPENCV_RULE = BatchNormRule(1e-6, inside=True)
@@ -37,14 +40,8 @@ OPENCV_RULE = BatchNormRule(1e-6, inside=True)
 def convert(data: Path, model: RealModel, out: Path, *options: str) -> Path:
     """Convert a model's weights with the command that users run; return the file."""
     folder = data / "weights"
-    status = weights_convert(
-        [
-            str(folder / model.weights),
-            *("--model", str(folder / model.cfg)),
-            *("--labels", str(folder / model.labels)),
-            *("--out", str(out)),
-            *options,
-        ]
-    )
+    cfg = str(folder / model.cfg) if model.cfg.endswith(".cfg") else model.cfg
+    labels = ["--labels", str(folder / model.labels)] if model.labels else []
+    status = weights_convert([str(folder / model.weights), "--model", cfg, *labels, "--out", str(out), *options])
     assert status == 0
     return out

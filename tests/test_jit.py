@@ -132,6 +132,16 @@ def test_the_number_of_threads_may_change_while_others_compute():
 
 
 @pytest.mark.usefixtures("restored_threads")
+def test_a_new_number_of_threads_takes_effect_at_once():
+    for threads in (2, 5, 3):
+        jit.set_threads(threads)
+        visits_and_starts(100)
+        together = threading.Barrier(threads - 1)  # the caller is the last of the threads
+        waiting = [jit._shared_pool().submit(together.wait, timeout=30) for _ in range(threads - 1)]
+        assert sorted(future.result() for future in waiting) == list(range(threads - 1))
+
+
+@pytest.mark.usefixtures("restored_threads")
 @pytest.mark.parametrize("where", [0, 50, 99], ids=["first_range", "middle_range", "last_range"])
 def test_an_error_in_any_range_reaches_the_caller_and_the_pool_goes_on(where):
     jit.set_threads(3)
@@ -211,8 +221,16 @@ print("child", os.waitpid(child, 0)[1], "parent", filled())
 """
 
 
+START_EVERY_WORKER = """
+together = threading.Barrier(2)
+started = [jit._shared_pool().submit(together.wait) for _ in range(2)]
+print([worker.result() for worker in started], filled())
+"""
+
+
 def test_a_forked_child_can_compute_after_the_parent_did():
-    assert run_python(SETUP + FORK.format(before="filled()"), timeout=60) == "child 0 parent True"
+    code = SETUP + FORK.format(before=START_EVERY_WORKER)
+    assert run_python(code, timeout=60) == "child 0 parent True"
 
 
 def test_a_child_forked_by_one_of_the_pools_threads_can_compute():

@@ -105,10 +105,11 @@ def test_the_cache_folders_name_changes_with_any_source_of_the_package(cache, tm
     names = [folder()]
     assert folder() == names[0]
     helper = package / "ops" / "geometry.py"
-    for text in (helper.read_text() + "\n", helper.read_text() + " \n"):  # of equal length
-        helper.write_text(text)
+    source = helper.read_text()
+    for comment in ("# one", "# two"):  # of equal length
+        helper.write_text(source + comment)
         names.append(folder())
-    helper.rename(helper.with_name("sizes.py"))
+    helper.rename(helper.with_name("geometry_.py"))  # read in the same order
     names.append(folder())
     monkeypatch.setattr(jit.config, "BOUNDSCHECK", 1)
     names.append(folder())

@@ -141,7 +141,7 @@ def test_without_a_network_the_error_says_what_to_do(home, content):
 def test_a_file_without_published_sum_that_is_no_weight_file_is_not_kept(home, content):
     with Loopback(file(b"<html>Sign in to the network</html>"), file(content)) as server:
         publish(content, server.url, checked=False)
-        with pytest.raises(InputError, match="values for this network"):
+        with pytest.raises(InputError, match="found an HTML page"):
             weights_of("small")
         assert files_of(home) == []
         weights_of("small")

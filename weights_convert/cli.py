@@ -16,14 +16,15 @@ from pure_detect.errors import InputError
 from pure_detect.graph import BatchNormRule
 from pure_detect.image import RESIZE_MODES
 from pure_detect.loading import network_of, read_file
-from weights_convert.hdf5_layout import Source, write_weights
-from weights_convert.readers import source_format
-from weights_convert.readers.darknet import Header, read_darknet, write_darknet
+from weights_convert.hdf5_layout import write_weights
+from weights_convert.readers.darknet import Header, write_darknet
+from weights_convert.sources import convert, format_of
 
 DESCRIPTION = """\
 Convert a weight file to the HDF5 file that pure-detect loads. The source's
-format is told from its content: Darknet .weights, or a .h5 file of ours,
-which is written back as .weights, byte for byte."""
+format is told from its content: Darknet .weights, PyTorch's .pth, safetensors,
+TensorFlow's frozen graphs and checkpoints, TensorFlow Lite; or a .h5 file of
+ours, which is written back as .weights, byte for byte unless it holds float16."""
 
 EXAMPLES = """\
 examples:
@@ -72,38 +73,38 @@ def _convert(arguments: Sequence[str] | None) -> int:
         p.error(f"--epsilon: expected a finite number of at least 0, found {options.epsilon}")
     if options.out.resolve() == options.source.resolve():
         p.error("--out: expected another file than SOURCE, found the same")
-    if source_format(options.source) == "hdf5":
+    if format_of(options.source) == "hdf5":
         given = (options.model, options.labels, options.epsilon, options.epsilon_place, options.resize)
         if options.float16 or any(value is not None for value in given):
             p.error("a .h5 file is written back as it is: no other option than --out fits")
         _to_darknet(options)
     elif options.model is None:
-        p.error("--model: needed for Darknet weights, which do not say what network they are for")
+        p.error("--model: needed, since the file does not say what network it is for")
     else:
-        _from_darknet(options)
+        _to_hdf5(options)
     report(f"{options.out}: {options.out.stat().st_size:,} bytes written")
     return 0
 
 
-def _from_darknet(options: argparse.Namespace) -> None:
+def _to_hdf5(options: argparse.Namespace) -> None:
     network = network_of(options.model)
     given = options.epsilon is not None or options.epsilon_place is not None
     rule = network.batch_norm_rule
     if given:
         epsilon = rule.epsilon if options.epsilon is None else options.epsilon
         rule = BatchNormRule(epsilon, options.epsilon_place != "outside")
-    weights = read_darknet(options.source, network.build(rule=rule))
+    parameters, source = convert(options.source, network, rule)
     preprocessing = network.preprocessing
     if options.resize:
         preprocessing = replace(preprocessing, resize=options.resize)
     write_weights(
         options.out,
         network,
-        weights.parameters,
+        parameters,
         labels=read_labels(options.labels, network.class_count) if options.labels else network.labels,
         rule=rule,
         preprocessing=preprocessing,
-        source=Source("darknet", weights.sha256, weights.header._asdict()),
+        source=source,
         half=options.float16,
     )
 
@@ -116,9 +117,10 @@ def _to_darknet(options: argparse.Namespace) -> None:
 
 def _darknet_header(stored: Mapping[str, Any]) -> Header:
     """Return the header that the source had; a file whose source was not Darknet's gets the current version's."""
-    bits = {"major": 31, "minor": 31, "revision": 31, "seen": 64 if stored.get("bytes") == 20 else 32, "bytes": 5}
-    if stored.keys() == bits.keys() and all(
-        isinstance(value, int) and 0 <= value < 2 ** bits[key] for key, value in stored.items()
+    version, seen = (-(2**31), 2**31), (0, 2**64 if stored.get("bytes") == 20 else 2**32)
+    ranges = {"major": version, "minor": version, "revision": version, "seen": seen, "bytes": (16, 21)}
+    if stored.keys() == ranges.keys() and all(
+        isinstance(value, int) and ranges[key][0] <= value < ranges[key][1] for key, value in stored.items()
     ):
         return Header(**stored)
     return Header(major=0, minor=2, revision=5, seen=0, bytes=20)

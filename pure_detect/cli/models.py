@@ -10,7 +10,8 @@ from pure_detect.registry import DEFAULT_MODEL, PUBLISHED, Published, cached_wei
 
 DESCRIPTION = f"""\
 List the networks that have a name. Their weights are downloaded when they are
-first needed; the last column says how much that is. AP and AP50 are on COCO,
+first needed; the last column says how much that is, or "convert" where only
+archives are published: see weights-convert. AP and AP50 are on COCO,
 top1 on ImageNet, in percent, as their authors published them; --json has the
 sources. The default of `pure-detect detect` is {DEFAULT_MODEL}.
 Any Darknet cfg is a model too, once its weights are converted."""
@@ -64,14 +65,12 @@ def _row(name: str, published: Published) -> dict[str, Any]:
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
     width = max(len(row["name"]) for row in rows)
-    print(
-        f"{'name':{width}} {'family':10} {'input':>7} {'parameters':>10} {'GFLOP':>7} {'published':>9} {'weights':>8}"
-    )
+    print(f"{'name':{width}} {'family':10} {'input':>7} {'params':>7} {'GFLOP':>5} {'published':>9} {'weights':>8}")
     for row in rows:
         size = f"{row['width']}x{row['height']}"
         print(
-            f"{row['name']:{width}} {row['family']:10} {size:>7} {1e-6 * row['parameters']:>8.2f} M "
-            f"{2e-9 * row['multiply_adds']:>7.2f} {_accuracy(row):>9} {_weights(row):>8}"
+            f"{row['name']:{width}} {row['family']:10} {size:>7} {1e-6 * row['parameters']:>6.2f}M "
+            f"{2e-9 * row['multiply_adds']:>5.3g} {_accuracy(row):>9} {_weights(row):>8}"
         )
 
 
@@ -85,5 +84,7 @@ def _accuracy(row: dict[str, Any]) -> str:
 
 def _weights(row: dict[str, Any]) -> str:
     """Return `here`, or how much is to be downloaded; where nobody states it, what the values take."""
+    if row["weights"]:
+        return "here"
     values = 4 * (row["parameters"] + row["batch_norm_statistics"])
-    return "here" if row["weights"] else f"{1e-6 * (row['size'] or values):.1f} MB"
+    return f"{1e-6 * (row['size'] or values):.1f} MB" if row["addresses"] else "convert"

@@ -1,17 +1,27 @@
 """MobileNetV3, Large and Small: backbones of SSDLite, and the ImageNet classifiers.
 
 Source: Howard et al. 2019, "Searching for MobileNetV3", Tables 1 and 2; torchvision 0.28 `models/mobilenetv3.py`; Keras
-3 `applications/mobilenet_v3.py`; TensorFlow models `slim/nets/mobilenet/mobilenet_v3.py`. Differs from the paper:
-Table 2 marks squeeze-and-excite on Small's last 1x1 convolution, which no implementation has; batch norm's epsilon is
-1e-3 everywhere.
+3.15 `applications/mobilenet_v3.py`; TensorFlow models `slim/nets/mobilenet/mobilenet_v3.py`. Differs from the paper:
+
+* Table 2 marks squeeze-and-excite on Small's last 1x1 convolution, which no implementation has.
+* Batch norm's epsilon is 1e-3 everywhere.
+* The minimalistic variants are not in it; TensorFlow models introduced them.
+
+Differs from Keras: a model that is built without an `input_shape` pads each depthwise convolution of stride 2 as for
+even maps, also where the map is odd; ours are its models of a fixed shape. At multiples of 32 they are the same.
+Differs from torchvision: its published figures shrink the shorter side to 256 (or 232) before they take the central
+224 pixels; "crop" shrinks it to 224.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
-from pure_detect.graph import Builder, Tensor
+from pure_detect.graph import BatchNormRule, Builder, Tensor
+from pure_detect.image import Preprocessing
+from pure_detect.network import Definition, Network
 
 Nonlinearity = Literal["relu", "hard_swish"]
 
@@ -153,3 +163,52 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     """Round channels to a multiple of 8, never down by more than 10 %: `_make_divisible` of every implementation."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def mobilenetv3_classifier(
+    net: Builder, rows: Sequence[Bottleneck], hidden: int, convention: Convention, outer: Nonlinearity = "hard_swish"
+) -> Definition:
+    """Record the ImageNet classifier: `hidden` channels from the pooled map, then 1000 probabilities.
+
+    `outer` is the nonlinearity outside of the rows: of the stem, the last convolution and the hidden layer.
+    """
+    x = mobilenetv3(net, net.image, rows, convention, stem=outer).last
+    x = net.global_average_pool(x, name="pool")
+    x = net.conv(x, hidden, kernel=1, name="classifier.hidden")
+    x = net.activation(x, outer, name="classifier.hidden.activation")
+    x = net.conv(x, 1000, kernel=1, name="classifier.logits")
+    return Definition([net.softmax(x, name="probabilities")])
+
+
+LARGE_HIDDEN, SMALL_HIDDEN = 1280, 1024
+TORCHVISION_PIXELS = Preprocessing("crop", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+KERAS_PIXELS = Preprocessing("crop", scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
+
+
+def _network(
+    name: str,
+    rows: Sequence[Bottleneck],
+    hidden: int,
+    convention: Convention = KERAS,
+    outer: Nonlinearity = "hard_swish",
+) -> Network:
+    return Network(
+        name,
+        "classifier",
+        partial(mobilenetv3_classifier, rows=rows, hidden=hidden, convention=convention, outer=outer),
+        (3, 224, 224),
+        preprocessing=TORCHVISION_PIXELS if convention is TORCHVISION else KERAS_PIXELS,
+        batch_norm_rule=BatchNormRule(1e-3),
+    )
+
+
+MOBILENETV3_LARGE = _network("mobilenetv3-large", LARGE, LARGE_HIDDEN, TORCHVISION)
+MOBILENETV3_SMALL = _network("mobilenetv3-small", SMALL, SMALL_HIDDEN, TORCHVISION)
+MOBILENETV3_LARGE_KERAS = _network("mobilenetv3-large-keras", LARGE, LARGE_HIDDEN)
+MOBILENETV3_SMALL_KERAS = _network("mobilenetv3-small-keras", SMALL, SMALL_HIDDEN)
+MOBILENETV3_LARGE_MINIMALISTIC_KERAS = _network(
+    "mobilenetv3-large-minimalistic-keras", minimalistic(LARGE), LARGE_HIDDEN, outer="relu"
+)
+MOBILENETV3_SMALL_MINIMALISTIC_KERAS = _network(
+    "mobilenetv3-small-minimalistic-keras", minimalistic(SMALL), SMALL_HIDDEN, outer="relu"
+)

@@ -95,7 +95,14 @@ def yolov3_tiny(net: Builder, anchors: Anchors = TINY_ANCHORS, classes: int = 80
             fine = x
         if pool_stride:
             x = darknet_max_pool(net, x, kernel=2, stride=pool_stride, name=f"backbone.pool{i}")
-    branch = darknet_conv(net, x, 256, kernel=1, name="detection1.conv1")
+    return tiny_detection(net, x, fine, (anchors[3:6], anchors[0:3]), classes)
+
+
+def tiny_detection(
+    net: Builder, coarse: Tensor, fine: Tensor, anchors: tuple[Anchors, Anchors], classes: int, scale_x_y: float = 1.0
+) -> Definition:
+    """Record the two scales of the tiny networks, v3's and v4's: a coarse one, and a fine one that it feeds."""
+    branch = darknet_conv(net, coarse, 256, kernel=1, name="detection1.conv1")
     x = darknet_conv(net, branch, 512, kernel=3, name="detection1.conv2")
     coarse_output = darknet_head(net, x, 3, classes, name="detection1.head")
     x = darknet_conv(net, branch, 128, kernel=1, name="detection2.reduce")
@@ -103,11 +110,8 @@ def yolov3_tiny(net: Builder, anchors: Anchors = TINY_ANCHORS, classes: int = 80
     x = net.concat([x, fine], name="detection2.concat")
     x = darknet_conv(net, x, 256, kernel=3, name="detection2.conv1")
     fine_output = darknet_head(net, x, 3, classes, name="detection2.head")
-    heads = [
-        YoloHead(coarse_output.name, anchors[3:6], classes),
-        YoloHead(fine_output.name, anchors[0:3], classes),
-    ]
-    return Definition([coarse_output, fine_output], heads)
+    outputs = [coarse_output, fine_output]
+    return Definition(outputs, [YoloHead(x.name, a, classes, scale_x_y) for x, a in zip(outputs, anchors)])
 
 
 YOLOV3 = Network("yolov3", "yolo", yolov3, (3, 416, 416), stride=32, labels=COCO_80)

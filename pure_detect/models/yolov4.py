@@ -35,7 +35,7 @@ from pure_detect.boxes.decode_yolo import Anchors, YoloHead
 from pure_detect.graph import Builder, Tensor
 from pure_detect.labels import COCO_80
 from pure_detect.models.blocks import darknet_conv, darknet_head, darknet_max_pool
-from pure_detect.models.yolov3 import TINY_ANCHORS, detection_convs
+from pure_detect.models.yolov3 import TINY_ANCHORS, detection_convs, tiny_detection
 from pure_detect.network import Definition, Network
 
 # Width and height in pixels of the input, from k-means on COCO. Large objects belong to the coarse grid.
@@ -155,19 +155,7 @@ def yolov4_tiny(net: Builder, anchors: Anchors = TINY_ANCHORS, classes: int = 80
     for i, filters in enumerate(TINY_STAGES, start=1):
         x, fine = tiny_csp_stage(net, x, filters, name=f"backbone.stage{i}")
     x = darknet_conv(net, x, 512, kernel=3, name="backbone.last")
-    branch = darknet_conv(net, x, 256, kernel=1, name="detection1.conv1")
-    x = darknet_conv(net, branch, 512, kernel=3, name="detection1.conv2")
-    coarse_output = darknet_head(net, x, 3, classes, name="detection1.head")
-    x = darknet_conv(net, branch, 128, kernel=1, name="detection2.reduce")
-    x = net.upsample(x, factor=2, name="detection2.upsample")
-    x = net.concat([x, fine], name="detection2.concat")
-    x = darknet_conv(net, x, 256, kernel=3, name="detection2.conv1")
-    fine_output = darknet_head(net, x, 3, classes, name="detection2.head")
-    heads = [
-        YoloHead(coarse_output.name, anchors[3:6], classes, TINY_SCALE_X_Y),
-        YoloHead(fine_output.name, anchors[1:4], classes, TINY_SCALE_X_Y),
-    ]
-    return Definition([coarse_output, fine_output], heads)
+    return tiny_detection(net, x, fine, (anchors[3:6], anchors[1:4]), classes, TINY_SCALE_X_Y)
 
 
 def tiny_csp_stage(net: Builder, x: Tensor, filters: int, name: str) -> tuple[Tensor, Tensor]:

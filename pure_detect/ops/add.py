@@ -56,7 +56,7 @@ def weighted_add(*inputs: Array, weight: Array, normalization: str = "none", eps
     check_batches("add", *inputs)
     weighted_add_shape([x.shape[1:] for x in inputs], {"weight": weight.shape}, normalization=normalization)
     weights = normalized_weights(np.asarray(weight, np.float64), normalization, epsilon)
-    weights = np.ascontiguousarray(np.broadcast_to(weights, (len(inputs), first.shape[1])))
+    weights = np.array(np.broadcast_to(weights, (len(inputs), first.shape[1])))
     total = np.zeros(first.shape, np.float64)
     for x, w in zip(inputs, weights):
         channels = min(x.shape[1], first.shape[1])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pure_detect.ops.geometry import Shape
-from pure_detect.ops.op import Array, Op, ParameterShapes, check_map
+from pure_detect.ops.op import Array, Op, ParameterShapes, check_batches, check_map
 
 
 def upsample_nearest(x: Array, *, factor: int) -> Array:
@@ -20,6 +20,7 @@ def upsample_nearest(x: Array, *, factor: int) -> Array:
     `upsample_cpu` (pjreddie/darknet, `blas.c`); torch.nn.functional.interpolate, mode "nearest" (PyTorch 2.13).
     """
     check_map("upsample_nearest", x)
+    upsample_shape([x.shape[1:]], {}, factor=factor)
     return np.repeat(np.repeat(x, factor, axis=2), factor, axis=3)
 
 
@@ -38,6 +39,8 @@ def concat(*inputs: Array) -> Array:
     ------
     `forward_route_layer` (pjreddie/darknet); torch.cat, dim 1 (PyTorch 2.13).
     """
+    check_batches("concat", *inputs)
+    concat_shape([x.shape[1:] for x in inputs], {})
     return np.concatenate(inputs, axis=1)
 
 
@@ -51,6 +54,7 @@ def concat_shape(inputs: Sequence[Shape], parameters: ParameterShapes) -> Shape:
 def channel_slice(x: Array, *, start: int, stop: int) -> Array:
     """Take channels start..stop of (N, C, H, W), as Darknet's route with `groups` does."""
     check_map("channel_slice", x)
+    channel_slice_shape([x.shape[1:]], {}, start=start, stop=stop)
     return np.ascontiguousarray(x[:, start:stop])
 
 

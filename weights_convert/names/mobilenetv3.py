@@ -26,6 +26,7 @@ class Names(NamedTuple):
 
 
 TORCH = Names("weight", "bias", "weight", "bias", "running_mean", "running_var")
+KERAS = Names("kernel:0", "bias:0", "gamma:0", "beta:0", "moving_mean:0", "moving_variance:0")
 SLIM = Names("weights", "biases", "gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -100,3 +101,42 @@ def slim_backbone(rows: Sequence[Bottleneck], prefix: str) -> Iterator[Pair]:
                 yield from conv_pairs(f"{ours}.squeeze_excite.{mine}", f"{scope}/weights", f"{scope}/biases", from_hwio)
         yield from slim_unit(f"{ours}.project", f"{theirs}/project")
     yield from slim_unit("backbone.last", f"{prefix}Conv_1")
+
+
+def keras_unit(ours: str, theirs: str, depthwise: bool = False) -> Iterator[Pair]:
+    """Yield a convolution of Keras and the layer of its batch norm."""
+    yield Pair(f"{ours}.conv.weight", f"{theirs}/{KERAS.weight}", from_hwci if depthwise else from_hwio)
+    yield from norm_pairs(f"{ours}.batch_norm", f"{theirs}_bn/", KERAS)
+
+
+def keras_conv(ours: str, theirs: str) -> Iterator[Pair]:
+    """Yield a convolution of Keras that has a bias."""
+    yield from conv_pairs(ours, f"{theirs}/{KERAS.weight}", f"{theirs}/{KERAS.bias}", from_hwio)
+
+
+def keras_classifier(rows: Sequence[Bottleneck]) -> Iterator[Pair]:
+    """Yield Keras's `MobileNetV3Large` and `MobileNetV3Small`, in the spelling of Keras 3."""
+    yield from keras_unit("backbone.stem", "conv")
+    for i, row in enumerate(rows):
+        ours, theirs = f"backbone.bottleneck{i}", f"expanded_conv_{i}" if i else "expanded_conv"
+        if i:
+            yield from keras_unit(f"{ours}.expand", f"{theirs}_expand")
+        yield from keras_unit(f"{ours}.depthwise", f"{theirs}_depthwise", depthwise=True)
+        if row.squeeze_excite:
+            yield from keras_conv(f"{ours}.squeeze_excite.reduce", f"{theirs}_squeeze_excite_conv")
+            yield from keras_conv(f"{ours}.squeeze_excite.expand", f"{theirs}_squeeze_excite_conv_1")
+        yield from keras_unit(f"{ours}.project", f"{theirs}_project")
+    yield from keras_unit("backbone.last", "conv_1")
+    yield from keras_conv("classifier.hidden", "conv_2")
+    yield from keras_conv("classifier.logits", "logits")
+
+
+def keras_3_spelling(name: str) -> str:
+    """Return how Keras 3 spells a name of Keras 2, in whose spelling the published files are.
+
+    `expanded_conv_1/depthwise/BatchNorm/gamma:0` is `expanded_conv_1_depthwise_bn/gamma:0`, and a depthwise kernel is a
+    kernel. Keras 3's own names come back as they are.
+    """
+    layer, _, weight = name.rpartition("/")
+    layer = layer.replace("BatchNorm", "bn").replace("/", "_").lower()
+    return f"{layer}/{weight.removeprefix('depthwise_')}"

@@ -1,0 +1,97 @@
+"""SSDLite from TensorFlow Lite, whose tensor names are lists of layers: convolutions are told by their order instead.
+
+TensorFlow Lite runs each predictor as soon as its map is there. Batch norm is folded into the convolutions, so ours
+gets statistics that change nothing, and the folded bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pure_detect.errors import InputError
+from pure_detect.graph import Graph, Node
+from weights_convert.readers.tflite import Operator, TfliteModel
+
+Array = NDArray[Any]
+
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+
+
+def running_order(graph: Graph) -> list[Node]:
+    """Return the graph's convolutions in the order in which TensorFlow Lite runs them.
+
+    A map's predictors (boxes, then classes) come right behind the convolution that makes the map: the expansion of the
+    last stage's first bottleneck, the last 1x1 convolution, and the end of each extra layer.
+    """
+    convolutions = [node for node in graph.nodes if node.op == "conv2d"]
+    body = [node for node in convolutions if not node.name.startswith("heads.")]
+    expansions = [node for node in body if node.name.endswith(".expand.conv") and node.name.startswith("backbone.")]
+    maps = [expansions[-3], *(n for n in body if n.name == "backbone.last.conv" or n.name.startswith("extras."))]
+    maps = [node for node in maps if not node.name.startswith("extras.") or node.name.endswith(".expand.conv")]
+    order: list[Node] = []
+    for node in body:
+        order.append(node)
+        if node in maps:
+            prefix = f"heads.{maps.index(node)}."
+            order += [head for head in convolutions if head.name.startswith(prefix)]
+    return order
+
+
+def convert_tflite(path: object, graph: Graph, model: TfliteModel) -> dict[str, Array]:
+    """Return a graph's parameters from a TensorFlow Lite file.
+
+    Raises
+    ------
+    InputError
+        If the file's convolutions are not the graph's, in number or shape.
+    """
+    operators = [operator for operator in model.operators if operator.name in CONVOLUTIONS]
+    nodes = running_order(graph)
+    if len(operators) != len(nodes):
+        raise InputError(f"{path}: expected {len(nodes)} convolutions, found {len(operators)}")
+    problems: list[str] = []
+    parameters: dict[str, Array] = {}
+    normed_by = {node.inputs[0]: node for node in graph.nodes if node.op == "batch_norm"}
+    for node, operator in zip(nodes, operators):
+        weight, bias = _weight_and_bias(model, operator)
+        expected = node.parameters["weight"].shape
+        if weight is None or bias is None or weight.shape != expected or bias.shape != expected[:1]:
+            found = "none" if weight is None else weight.shape
+            problems.append(f"{node.name}: expected {expected} and a bias, found {found}")
+            continue
+        parameters[node.parameters["weight"].name] = weight
+        if "bias" in node.parameters:
+            parameters[node.parameters["bias"].name] = bias
+        else:
+            parameters.update(_identity(normed_by[node.name], bias))
+    if problems:
+        raise InputError(f"{path}: {len(problems)} convolutions do not fit the network: {'; '.join(problems)}")
+    return parameters
+
+
+def _weight_and_bias(model: TfliteModel, operator: Operator) -> tuple[Array | None, Array | None]:
+    """Return an operator's weights as (out, in, height, width), dequantised, and its bias."""
+    inputs: Sequence[int] = operator.inputs
+    weight = model.tensors[inputs[1]].values
+    bias = model.tensors[inputs[2]].values if len(inputs) > 2 and inputs[2] >= 0 else None
+    if weight is None or weight.ndim != 4:
+        return None, bias
+    axes = (3, 0, 1, 2) if operator.name == "DEPTHWISE_CONV_2D" else (0, 3, 1, 2)
+    return np.ascontiguousarray(weight.transpose(axes), np.float32), bias
+
+
+def _identity(norm: Node, bias: Array) -> dict[str, Array]:
+    """Return the vectors of a batch norm that only adds a bias."""
+    epsilon = norm.attributes["epsilon"]
+    deviation_one = 1 - epsilon if norm.attributes["epsilon_inside"] else (1 - epsilon) ** 2
+    values = {
+        "scale": np.ones_like(bias),
+        "bias": bias,
+        "mean": np.zeros_like(bias),
+        "variance": np.full_like(bias, deviation_one),
+    }
+    return {norm.parameters[key].name: value.astype(np.float32) for key, value in values.items()}

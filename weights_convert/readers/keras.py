@@ -1,0 +1,178 @@
+"""Keras's `.h5`: weights (`save_weights`) and whole models (`save`), of Keras 2 and of Keras 3 in the same format.
+
+    /                   attribute `layer_names`; of a whole model, the group `model_weights` takes the place of /
+    /LAYER              a group; attribute `weight_names`: paths of datasets within it
+    /top_level_model_weights   the same for weights of no layer
+
+A list of names beyond 64 kB is split into `layer_names0`, `layer_names1`, ... A weight's path repeats the layer's name
+(`conv/kernel:0` in the group `conv`), or is `kernel:0` alone, and Keras 3 leaves `:0` out. All are returned as
+`LAYER/WEIGHT:0`: `conv/kernel:0`, and `inner/conv/kernel:0` for a model within the model.
+
+Source: `keras/src/legacy/saving/legacy_h5_format.py` (`save_weights_to_hdf5_group`), Keras 3.15;
+`keras/saving/legacy/hdf5_format.py`, Keras 2.15.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from pure_detect.errors import InputError
+from weights_convert.readers.content import Array, located, shown
+from weights_convert.readers.hdf5_heaps import check_global_heaps
+from weights_convert.readers.named_tensors import MAX_TENSORS, check_growth, check_name, converted, map_file
+
+EXPECTED = "Keras weights or a Keras model in HDF5 (.h5)"
+MAGIC = b"\x89HDF\r\n\x1a\n"
+WHOLE_MODEL = "model_weights"
+LAYERS, WEIGHTS = "layer_names", "weight_names"
+TOP_LEVEL = "top_level_model_weights"
+NATIVE = ("layers", "_layer_checkpoint_dependencies")  # groups of Keras 3's own .weights.h5
+OUR_MARK = "layout_version"
+MAX_NAMES = MAX_TENSORS
+
+# What h5py raises on a damaged file follows from where HDF5 stumbles, and is documented nowhere.
+DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError)
+
+
+def matches(path: str | Path, head: bytes) -> bool:
+    """Return whether a file's content is Keras's; the name does not matter.
+
+    Parameters
+    ----------
+    path : path
+    head : bytes
+        The file's first 8 bytes or more.
+    """
+    if not head.startswith(MAGIC):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return OUR_MARK not in file.attrs and (_weights_group(file) is not None or _is_native(file))
+    except DAMAGE:
+        return False
+
+
+def read(path: str | Path) -> dict[str, Array]:
+    """Read every layer's weights.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By `LAYER/WEIGHT:0`, in the file's order, as Keras has them (kernels HWIO). Floating types as float32, bool
+        and integers as they are; each array its own, writable and C-contiguous.
+
+    Raises
+    ------
+    InputError
+        If the file is unreadable, damaged or not Keras's, or takes data from elsewhere (links, external storage).
+    """
+    with located(path):
+        content = map_file(path, EXPECTED)
+        check_global_heaps(content)
+        try:
+            with h5py.File(path, "r") as file:
+                datasets = _datasets(file)
+                total = sum(8 * math.prod(max(1, n) for n in dataset.shape) for dataset in datasets.values())
+                check_growth(len(datasets), total, len(content))
+                return {name: converted(name, dataset[()]) for name, dataset in datasets.items()}
+        except InputError:
+            raise
+        except DAMAGE as error:
+            raise InputError(f"expected {EXPECTED}, found a damaged or other file: {shown(str(error))}") from None
+
+
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return the weights by name, none read yet."""
+    group = _weights_group(file)
+    if group is None:
+        found = "Keras 3's .weights.h5, which names no weights" if _is_native(file) else "another HDF5 file"
+        raise InputError(f"expected {EXPECTED}, found {found}; in Keras, model.save('FILE.h5') writes it")
+    datasets: dict[str, h5py.Dataset] = {}
+    layers = [name for name in _names(group, LAYERS) if name != TOP_LEVEL]
+    for layer in [*layers, *([TOP_LEVEL] if TOP_LEVEL in group else [])]:
+        member = _member(group, layer, h5py.Group)
+        for weight in _names(member, WEIGHTS):
+            name = _canonical(layer, weight)
+            if name in datasets:
+                raise InputError(f"expected every weight once, found {shown(name)} twice")
+            datasets[name] = _checked(name, _member(member, weight, h5py.Dataset))
+    return datasets
+
+
+def _weights_group(file: h5py.File) -> h5py.Group | None:
+    """Return the group whose attributes name the layers, or None where the file has none."""
+    group = _member(file, WHOLE_MODEL, h5py.Group) if WHOLE_MODEL in file else file
+    return group if LAYERS in group.attrs or f"{LAYERS}0" in group.attrs else None
+
+
+def _is_native(file: h5py.File) -> bool:
+    return any(name in file for name in NATIVE)
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """Return a list of names, put together from its parts where it is split."""
+    if attribute in group.attrs:
+        return _strings(group, attribute)
+    names: list[str] = []
+    part = 0
+    while f"{attribute}{part}" in group.attrs:
+        names += _strings(group, f"{attribute}{part}")
+        part += 1
+    return names
+
+
+def _strings(group: h5py.Group, attribute: str) -> list[str]:
+    stored = group.attrs.get_id(attribute)
+    if len(stored.shape) != 1 or stored.shape[0] > MAX_NAMES:
+        raise InputError(f"expected {attribute} as a list of at most {MAX_NAMES:,} names, found shape {stored.shape}")
+    if stored.shape[0] == 0:  # h5py writes an empty list as floats
+        return []
+    if h5py.check_string_dtype(stored.dtype) is None or not stored.get_storage_size():
+        found = stored.dtype if stored.get_storage_size() else "no bytes"  # which HDF5 1.14 would follow to a crash
+        raise InputError(f"expected {attribute} as a list of names, found {found}")
+    names = [name.decode("utf-8") if isinstance(name, bytes) else name for name in group.attrs[attribute]]
+    for name in names:
+        check_name(name)
+    return names
+
+
+def _member(group: h5py.Group, path: str, kind: type) -> Any:
+    """Return what lies under a path, each step of which must be in this file and no detour."""
+    item: Any = group
+    for step in path.split("/"):
+        link = item.get(step, getlink=True) if isinstance(item, h5py.Group) and step not in ("", ".") else None
+        if not isinstance(link, h5py.HardLink):
+            found = "nothing" if link is None else f"a link elsewhere ({type(link).__name__})"
+            raise InputError(f"expected {shown(path)} in {shown(group.name)}, found {found}")
+        item = item[step]
+    if not isinstance(item, kind):
+        raise InputError(
+            f"expected {shown(path)} in {shown(group.name)} as a {kind.__name__}, found a {type(item).__name__}"
+        )
+    return item
+
+
+def _checked(name: str, dataset: h5py.Dataset) -> h5py.Dataset:
+    """Refuse a dataset whose values are not numbers, or do not lie in this file as they are."""
+    plan = dataset.id.get_create_plist()
+    if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
+        raise InputError(f"expected the values of {shown(name)} in this file, found them stored outside")
+    if plan.get_nfilters():
+        raise InputError(f"expected {shown(name)} stored as it is, found it compressed; h5repack -f NONE undoes that")
+    if dataset.shape is None or dataset.dtype.kind not in "fiub":
+        raise InputError(f"expected numbers in {shown(name)}, found {dataset.dtype}")
+    if dataset.id.get_storage_size() < dataset.nbytes:
+        raise InputError(
+            f"expected {dataset.nbytes:,} bytes of values of {shown(name)}, found {dataset.id.get_storage_size():,}"
+        )
+    return dataset
+
+
+def _canonical(layer: str, weight: str) -> str:
+    """Return `LAYER/WEIGHT:0`, whichever way the version of Keras that wrote the file spelled it."""
+    weight = weight.removeprefix(f"{layer}/").removesuffix(":0")
+    return f"{weight}:0" if layer == TOP_LEVEL else f"{layer}/{weight}:0"
