@@ -19,6 +19,14 @@ from pure_detect.errors import InputError
 from pure_detect.jit import home
 from pure_detect.models.darknet19 import DARKNET19
 from pure_detect.models.darknet53 import DARKNET53
+from pure_detect.models.mobilenetv3 import (
+    MOBILENETV3_LARGE,
+    MOBILENETV3_LARGE_KERAS,
+    MOBILENETV3_LARGE_MINIMALISTIC_KERAS,
+    MOBILENETV3_SMALL,
+    MOBILENETV3_SMALL_KERAS,
+    MOBILENETV3_SMALL_MINIMALISTIC_KERAS,
+)
 from pure_detect.models.ssdlite import SSDLITE320_LARGE, SSDLITE_LARGE, SSDLITE_SMALL
 from pure_detect.models.tiny_darknet import TINY_DARKNET
 from pure_detect.models.yolo_fastest import YOLO_FASTEST, YOLO_FASTEST_XL
@@ -32,6 +40,7 @@ DEFAULT_MODEL = "yolo-fastest-1.1-xl"
 OMZ, EMGU, META_ROS = "openvinotoolkit/open_model_zoo", "emgucv/emgucv", "ros/meta-ros"
 COPY, REPOSITORY = "leggedrobotics' copy", "the author's repository"
 ALEXEYAB = "https://github.com/AlexeyAB/darknet/releases/download"
+KERAS_MODELS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v3"
 YOLO_FASTEST_MODELS = (
     "https://raw.githubusercontent.com/dog-qiuqiu/Yolo-Fastest/"
     "9c62b1c50e024fb73d29a651133b1d63548e63a1/ModelZoo/yolo-fastest-1.1_coco"
@@ -187,6 +196,32 @@ ROWS = (
         ("https://download.pytorch.org/models/ssdlite320_mobilenet_v3_large_coco-a79551df.pth",),
         ap=21.3,
         accuracy_source="torchvision 0.28, SSDLite320_MobileNet_V3_Large_Weights.COCO_V1",
+    ),
+    Published(
+        MOBILENETV3_LARGE,
+        ("https://download.pytorch.org/models/mobilenet_v3_large-5c1a4163.pth",),
+        top1=75.3,
+        accuracy_source="torchvision 0.28, MobileNet_V3_Large_Weights.IMAGENET1K_V2",
+    ),
+    Published(
+        MOBILENETV3_SMALL,
+        ("https://download.pytorch.org/models/mobilenet_v3_small-047dcff4.pth",),
+        top1=67.7,
+        accuracy_source="torchvision 0.28, MobileNet_V3_Small_Weights.IMAGENET1K_V1",
+    ),
+    *(
+        Published(
+            network,
+            (f"{KERAS_MODELS}/weights_mobilenet_v3_{kind}_224_1.0_float.h5",),
+            top1=top1,
+            accuracy_source="Keras 3, applications/mobilenet_v3.py",
+        )
+        for network, kind, top1 in (
+            (MOBILENETV3_LARGE_KERAS, "large", 75.6),
+            (MOBILENETV3_SMALL_KERAS, "small", 68.1),
+            (MOBILENETV3_LARGE_MINIMALISTIC_KERAS, "large_minimalistic", 72.3),
+            (MOBILENETV3_SMALL_MINIMALISTIC_KERAS, "small_minimalistic", 61.9),
+        )
     ),
     # TensorFlow publishes archives of several files: unpack one and give it to weights-convert.
     Published(SSDLITE_LARGE, (), ap=22.0, accuracy_source="TensorFlow 1 detection model zoo, 2020_01_14"),

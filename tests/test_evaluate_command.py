@@ -150,6 +150,16 @@ def test_limit_takes_the_first_images_only(dataset: DataSet, monkeypatch: pytest
     assert [path.name for path in seen] == ["3.png", "5.png"]
 
 
+def test_limit_leaves_out_results_on_other_images(dataset: DataSet, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(dataset.command()) == 0
+    capsys.readouterr()
+    results = ["evaluate", "--results", str(dataset.out), "--annotations", str(dataset.annotations)]
+    assert main([*results, "--limit", "2", "--json"]) == 0
+    scored = capsys.readouterr().out
+    assert main(dataset.command("--limit", "2", "--restart", "--json")) == 0
+    assert capsys.readouterr().out == scored
+
+
 def test_a_model_whose_classes_the_data_set_has_not_is_refused(
     dataset: DataSet, capsys: pytest.CaptureFixture[str]
 ) -> None:

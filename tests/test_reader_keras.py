@@ -274,6 +274,17 @@ def test_the_content_tells_the_format_not_the_name(path):
     assert not matches(path, b"PK\x03\x04")
 
 
+def test_a_list_of_names_of_an_unknown_kind_cannot_crash_hdf5(path):
+    """HDF5 1.14 takes such a list for one of no bytes, and then reads its names from nowhere."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = np.array(["conv"], h5py.string_dtype())
+        file.create_group("conv").attrs["weight_names"] = np.array(["kernel:0"], h5py.string_dtype())
+    content = path.read_bytes()
+    variable_length = b"weight_names\0\0\0\0\x19\x01"  # the list's name, then its type: class 9, of kind 1, text
+    assert content.count(variable_length) == 1
+    assert_refused(read, content.replace(variable_length, variable_length[:-1] + b"\x0a"), path, "found no bytes")
+
+
 @pytest.mark.parametrize("inside", ["/", "model_weights"], ids=["weights", "model"])
 def test_damaged_files_give_a_result_or_a_one_line_error(path, inside):
     content = write(path, LAYERS, inside).read_bytes()

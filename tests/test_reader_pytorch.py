@@ -129,6 +129,7 @@ def test_the_metadata_of_a_state_dict_is_left_out(write):
 
 
 ONES = tensor(storage("1", "Float", 1), 0, (1,), (1,))
+ONES_AS_INTEGERS = tensor(storage("1", "Int", 1), 0, (1,), (1,))
 
 
 @pytest.mark.parametrize(
@@ -187,9 +188,15 @@ def test_what_is_no_state_dict_is_refused_by_what_it_is(write, value, expected):
         (zip_file(HONEST)[:200], "found none: a truncated download?"),
         (zip_file(HONEST), "expected 24 bytes in record 'archive/data/0', found none"),
         (zip_file(HONEST, {"0": bytes(20)}), "expected 24 bytes in record 'archive/data/0', found 20"),
+        (zip_file(HONEST, {"0": bytes(28)}), "expected 24 bytes in record 'archive/data/0', found 28"),
+        (
+            zip_file(b"\x80\x03" + HONEST[2:], {"0": bytes(24)}),
+            "expected pickle protocol 2, torch.save's default, found 3",
+        ),
         (zip_file(HONEST, {"0": bytes(24)}, {"constants.pkl": b""}), "found a TorchScript program"),
         (zip_file(HONEST, compression=8), "expected record 'archive/data.pkl' stored as it is, found compression"),
         (zip_file(HONEST, {"0": bytes(24)}).replace(b"data.pkl", b"data.txt"), "expected one data.pkl"),
+        (legacy_file(pickled({"a": ONES, "b": ONES_AS_INTEGERS}), {"1": (1, bytes(4))}), "found it with two"),
         (legacy_file(HONEST, {"0": (5, bytes(24))}), "expected 6 elements of a storage"),
         (legacy_file(HONEST, {"0": (6, bytes(20))}), "expected 6 elements of a storage"),
         (legacy_file(HONEST, {"0": (6, bytes(24))}, keys=pickled(["1"])), "expected the keys of the 1 storages"),
@@ -211,6 +218,15 @@ def test_a_changed_byte_of_a_storage_is_found_by_its_crc(tmp_path):
 def test_a_path_that_is_no_file_is_refused(tmp_path, missing):
     with pytest.raises(ValueError, match="expected a PyTorch file"):
         read(tmp_path / missing)
+
+
+def test_an_archive_of_zip64_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)  # as if 4 GB were 10 bytes: every number goes to the extra fields
+    content = zip_file(HONEST, {"0": FLOATS.tobytes()})
+    assert b"PK\x06\x07" in content
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read(path)["conv.weight"], FLOATS.reshape(2, 3))
 
 
 def test_the_content_tells_the_format_not_the_name(write, tmp_path):

@@ -278,6 +278,19 @@ def test_overlapping_records_are_refused(tmp_path):
     assert_refused(read, bytes(content), tmp_path / "weights.pth", "found more: they overlap")
 
 
+def test_a_record_that_reaches_into_the_directory_is_refused(tmp_path):
+    content = bytearray(zip_file(pickled({"w": TENSOR}), STORAGE))
+    last = content.rindex(b"PK\x01\x02")
+    struct.pack_into("<2I", content, last + 20, 5, 5)
+    assert_refused(read, bytes(content), tmp_path / "weights.pth", "expected the 5 bytes of record 'archive/data/0'")
+
+
+def test_a_directory_of_another_length_than_it_says_is_refused(tmp_path):
+    content = bytearray(zip_file(pickled({"w": TENSOR}), STORAGE))
+    content[-10] -= 1
+    assert_refused(read, bytes(content), tmp_path / "weights.pth", "expected the archive's directory to end at byte")
+
+
 def test_an_encrypted_record_is_refused(tmp_path):
     content = bytearray(zip_file(pickled({"w": TENSOR}), STORAGE))
     content[_directory(content) + 8] |= 1

@@ -51,12 +51,13 @@ def test_a_size_is_a_darknet_header_and_four_bytes_a_parameter(name):
 
 @by_name
 def test_addresses_are_secure_official_and_of_one_file(row: Published):
-    hosts = {"pjreddie.com", "data.pjreddie.com", "github.com", "raw.githubusercontent.com", "download.pytorch.org"}
+    hosts = {"pjreddie.com", "data.pjreddie.com", "github.com", "raw.githubusercontent.com"}
+    hosts |= {"download.pytorch.org", "storage.googleapis.com"}
     for address in map(urlsplit, row.addresses):
         assert address.scheme == "https"
         assert address.netloc in hosts
         assert address.path.endswith(f"/{row.file}")
-    assert row.file.endswith((".weights", ".pth")) or not row.addresses
+    assert row.file.endswith((".weights", ".pth", ".h5")) or not row.addresses
 
 
 def test_published_files_have_different_names_since_they_share_a_folder():
@@ -120,11 +121,12 @@ def test_the_table_fits_80_columns_and_says_what_is_here(monkeypatch, tmp_path, 
     cached_weights("yolov3").touch()
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(ROWS)
+    assert [line for line in lines if line.endswith(":")] == ["yolo:", "classifier:", "ssdlite:"]
+    assert len(lines) == 1 + 3 + len(ROWS)
     assert max(map(len, lines)) <= 80
     rows = {line.split()[0]: line for line in lines[1:]}
     assert rows["yolov3"].endswith("    here")
-    assert rows["yolov4"].split()[1:] == ["yolo", "608x608", "64.36M", "128", "AP", "43.5", "257.7", "MB"]
+    assert rows["yolov4"].split()[1:] == ["608x608", "64.36M", "128", "AP", "43.5", "257.7", "MB"]
     assert rows["darknet19"].endswith("top1 72.9  83.4 MB")  # a size that nobody states
 
 

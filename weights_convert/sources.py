@@ -17,7 +17,7 @@ from pure_detect.models.mobilenetv3 import LARGE, SMALL, Bottleneck, minimalisti
 from pure_detect.network import Network
 from weights_convert.hdf5_layout import Source
 from weights_convert.names.matching import Pair, match
-from weights_convert.names.mobilenetv3 import TORCH_IGNORED, keras_3_spelling, keras_classifier, torch_classifier
+from weights_convert.names.mobilenetv3 import SLIM, TORCH_IGNORED, keras_3_spelling, keras_classifier, torch_classifier
 from weights_convert.names.ssdlite import tensorflow_ssdlite, torchvision_ssdlite
 from weights_convert.names.ssdlite_tflite import convert_tflite
 from weights_convert.readers import (
@@ -153,7 +153,7 @@ def _tensors(path: Path, kind: str) -> Mapping[str, Array]:
 
 def _is_weight(name: str) -> bool:
     """Tell the variables among a frozen graph's constants, which also hold shapes, axes and anchors."""
-    return name.split("/")[0] in ("FeatureExtractor",) or name.startswith("BoxPredictor_")
+    return name.rpartition("/")[2] in {*SLIM, "depthwise_weights"}
 
 
 def _sha256(path: Path) -> str:

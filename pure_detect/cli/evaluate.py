@@ -25,7 +25,7 @@ from pure_detect.evaluate import CocoEvaluation, GroundTruth, evaluate, read_res
 from pure_detect.evaluate.ground_truth_files import read_ground_truth
 from pure_detect.evaluate.plot import plot_precision_recall
 from pure_detect.evaluate.results_writer import ResultsWriter
-from pure_detect.evaluate.run import LIMIT, SCORE, detect_all, first_images, match_categories
+from pure_detect.evaluate.run import LIMIT, SCORE, detect_all, first_images, match_categories, results_of
 from pure_detect.evaluate.table import categories_table, figures_table
 from pure_detect.progress import Progress
 
@@ -83,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
         results = _run_model(options, truth)
         if results is None:
             return FAILED
-    evaluation = evaluate(read_results(results), truth)
+    found = read_results(results)
+    evaluation = evaluate(results_of(found, truth) if options.limit else found, truth)
     if options.plot:
         save_picture(plot_precision_recall(evaluation, options.model or options.results.stem), options.plot)
         report(f"{options.plot}: drawn")

@@ -64,14 +64,22 @@ def _row(name: str, published: Published) -> dict[str, Any]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
+    """Print the families one under another, so that the long names leave room for the rest in 80 columns."""
     width = max(len(row["name"]) for row in rows)
-    print(f"{'name':{width}} {'family':10} {'input':>7} {'params':>7} {'GFLOP':>5} {'published':>9} {'weights':>8}")
-    for row in rows:
-        size = f"{row['width']}x{row['height']}"
-        print(
-            f"{row['name']:{width}} {row['family']:10} {size:>7} {1e-6 * row['parameters']:>6.2f}M "
-            f"{2e-9 * row['multiply_adds']:>5.3g} {_accuracy(row):>9} {_weights(row):>8}"
-        )
+    print(f"{'':{width}} {'input':>7} {'params':>7} {'GFLOP':>5} {'published':>9} {'weights':>8}")
+    for family in dict.fromkeys(row["family"] for row in rows):
+        print(f"{family}:")
+        for row in rows:
+            if row["family"] == family:
+                print(_line(row, width))
+
+
+def _line(row: dict[str, Any], width: int) -> str:
+    size = f"{row['width']}x{row['height']}"
+    return (
+        f"{row['name']:{width}} {size:>7} {1e-6 * row['parameters']:>6.2f}M {2e-9 * row['multiply_adds']:>5.3g} "
+        f"{_accuracy(row):>9} {_weights(row):>8}"
+    )
 
 
 def _accuracy(row: dict[str, Any]) -> str:

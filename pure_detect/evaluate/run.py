@@ -10,6 +10,7 @@ import numpy as np
 from pure_detect.detections import Detections
 from pure_detect.errors import InputError
 from pure_detect.evaluate.ground_truth import Category, GroundTruth, Image
+from pure_detect.evaluate.results import Results
 from pure_detect.evaluate.results_writer import ResultsWriter
 from pure_detect.labels import COCO_NAMES_OF_DARKNET
 
@@ -51,14 +52,15 @@ def detect_all(
             continue
         try:
             found = detect(folder / image.file_name)
+        except InputError as error:
+            failures.append(error)
+        else:
             boxes = found.boxes_xyxy.astype(np.float64)
             boxes_xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
             numbers = known[found.class_ids]
             # A box that lies wholly outside of the picture has no size once clipped.
             usable = (numbers >= 0) & (boxes_xywh[:, 2:] > 0).all(axis=1)
             writer.add(image.id, numbers[usable], boxes_xywh[usable], found.scores[usable])
-        except InputError as error:
-            failures.append(error)
         step()
     return failures
 
@@ -102,3 +104,10 @@ def first_images(truth: GroundTruth, count: int | None) -> GroundTruth:
         categories=truth.categories,
         source=truth.source,
     )
+
+
+def results_of(results: Results, truth: GroundTruth) -> Results:
+    """Return the results on a data set's images, without those on others."""
+    kept = np.isin(results.image_ids, [image.id for image in truth.images])
+    columns = (results.image_ids, results.category_ids, results.boxes_xywh, results.scores)
+    return Results(*(column[kept] for column in columns), source=results.source)
