@@ -275,14 +275,16 @@ def test_the_content_tells_the_format_not_the_name(path):
 
 
 def test_a_list_of_names_of_an_unknown_kind_cannot_crash_hdf5(path):
-    """HDF5 1.14 takes such a list for one of no bytes, and then reads its names from nowhere."""
+    """HDF5 1.14 reads them from nowhere."""
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = np.array(["conv"], h5py.string_dtype())
         file.create_group("conv").attrs["weight_names"] = np.array(["kernel:0"], h5py.string_dtype())
     content = path.read_bytes()
     variable_length = b"weight_names\0\0\0\0\x19\x01"  # the list's name, then its type: class 9, of kind 1, text
     assert content.count(variable_length) == 1
-    assert_refused(read, content.replace(variable_length, variable_length[:-1] + b"\x0a"), path, "found no bytes")
+    assert_refused(
+        read, content.replace(variable_length, variable_length[:-1] + b"\x0a"), path, "a list of names, found object"
+    )
 
 
 @pytest.mark.parametrize("inside", ["/", "model_weights"], ids=["weights", "model"])

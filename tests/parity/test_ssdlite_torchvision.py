@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from pure_detect.boxes.coordinates import cxcywh_to_xyxy
 from pure_detect.boxes.decode import decode
 from pure_detect.boxes.nms import nms
 from pure_detect.boxes.scored import select
+from pure_detect.detector import Detector
+from pure_detect.graph import Graph
 from pure_detect.image import prepare
 from pure_detect.models.mobilenetv3 import LARGE, reduced_tail
 from pure_detect.models.ssdlite import SSDLITE320_LARGE
-from pure_detect.random_weights import noise_pictures
+from pure_detect.random_weights import noise_pictures, random_parameters
 from pure_detect.reference import ReferenceExecutor
 from tests.comparisons import assert_outputs_agree
 from tests.parity.torchvision_cpu import import_torchvision
@@ -125,6 +128,43 @@ def test_detections_agree_on_the_same_raw_heads(seed: int, theirs: Any) -> None:
     np.testing.assert_array_equal(candidates.class_ids[kept] + 1, expected["labels"].numpy())
     np.testing.assert_allclose(candidates.scores[kept], expected["scores"].numpy(), rtol=1e-5)
     np.testing.assert_allclose(320 * candidates.boxes_xyxy[kept], expected["boxes"].numpy(), atol=2e-3)
+
+
+@pytest.mark.parametrize("size", PICTURES, ids=str)
+def test_detections_of_a_picture_agree_after_each_sides_own_post_processing(size: tuple[int, int], theirs: Any) -> None:
+    """On weights under which the maps differ from cell to cell; the raw heads, compared above, are torchvision's."""
+    model, drawn = copy.deepcopy(theirs), random_parameters(SSDLITE320_LARGE, seed=0)
+    state = model.state_dict()
+    state.update({pair.theirs: torch.from_numpy(drawn[pair.ours]) for pair in torchvision_ssdlite(ROWS)})
+    model.load_state_dict(state)
+    pixels = picture(*size)
+    images, _ = model.transform([as_torch(pixels)])
+    with torch.no_grad():
+        heads = model.head(list(model.backbone(images.tensors).values()))
+        expected = model([as_torch(pixels)])[0]
+    detector = Detector(SSDLITE320_LARGE, drawn)
+    detector.forward = lambda x: as_our_tensors(heads, detector.graph)  # type: ignore[method-assign]
+    found = detector(pixels, score=0.001)
+    np.testing.assert_array_equal(found.class_ids + 1, expected["labels"].numpy())
+    np.testing.assert_allclose(found.scores, expected["scores"].numpy(), rtol=1e-5)
+    np.testing.assert_allclose(found.boxes_xyxy, expected["boxes"].numpy(), atol=5e-3)
+
+
+def as_our_tensors(heads: dict[str, Any], graph: Graph) -> dict[str, Array]:
+    """Return torchvision's raw heads (1, anchors, numbers) as our maps (1, A * numbers, h, w)."""
+    shapes = dict(zip(graph.outputs, graph.output_shapes, strict=True))
+    found: dict[str, Array] = {}
+    for key, names, numbers in (
+        ("cls_logits", graph.heads[0].class_tensors, 91),
+        ("bbox_regression", graph.heads[0].box_tensors, 4),
+    ):
+        rows, start = heads[key][0].numpy(), 0
+        for name in names:
+            channels, h, w = shapes[name]
+            stop = start + channels // numbers * h * w
+            maps = rows[start:stop].reshape(h, w, -1, numbers).transpose(2, 3, 0, 1)
+            found[name], start = np.ascontiguousarray(maps).reshape(1, channels, h, w), stop
+    return found
 
 
 def by_anchor(raw: Array, numbers: int) -> Array:

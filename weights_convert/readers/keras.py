@@ -131,9 +131,8 @@ def _strings(group: h5py.Group, attribute: str) -> list[str]:
         raise InputError(f"expected {attribute} as a list of at most {MAX_NAMES:,} names, found shape {stored.shape}")
     if stored.shape[0] == 0:  # h5py writes an empty list as floats
         return []
-    if h5py.check_string_dtype(stored.dtype) is None or not stored.get_storage_size():
-        found = stored.dtype if stored.get_storage_size() else "no bytes"  # which HDF5 1.14 would follow to a crash
-        raise InputError(f"expected {attribute} as a list of names, found {found}")
+    if h5py.check_string_dtype(stored.dtype) is None:  # HDF5 1.14 crashes on lists of a kind that it does not know
+        raise InputError(f"expected {attribute} as a list of names, found {stored.dtype}")
     names = [name.decode("utf-8") if isinstance(name, bytes) else name for name in group.attrs[attribute]]
     for name in names:
         check_name(name)
