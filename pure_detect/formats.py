@@ -44,7 +44,7 @@ class TableWriter(Writer):
 
     def add(self, image: str, image_id: int, found: Detections) -> None:
         """Print the picture's table."""
-        lines = [f"{image}  {found.width} x {found.height}, {len(found)} objects"]
+        lines = [f"{image}  {found.width} x {found.height}, {len(found)} object{'s' * (len(found) != 1)}"]
         if len(found):
             lines.append("  score       x1       y1       x2       y2  label")
         for box, score, _, label in found:
