@@ -16,6 +16,7 @@ Layout, version 1:
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from pure_detect.errors import InputError, shown
 from pure_detect.graph import BatchNormRule, Graph
+from pure_detect.hdf5_heaps import check_global_heaps
 from pure_detect.image import Preprocessing
 
 LAYOUT_VERSION = 1
@@ -66,6 +68,7 @@ def open_weights(path: str | Path) -> h5py.File:
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: expected a weight file, found {'a folder' if Path(path).is_dir() else 'nothing'}")
+    _check_heaps(path)
     try:
         file = h5py.File(path, "r")
         version = file.attrs.get("layout_version")
@@ -79,6 +82,20 @@ def open_weights(path: str | Path) -> h5py.File:
             f"{path}: expected layout version {LAYOUT_VERSION}, found {found}; make it anew with weights-convert"
         )
     return file
+
+
+def _check_heaps(path: str | Path) -> None:
+    """Refuse a damaged file on which the HDF5 library would not come to an end."""
+    if not _starts_as_hdf5(path):
+        return
+    with open(path, "rb") as file:
+        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    try:
+        check_global_heaps(content)
+    except InputError as error:
+        raise InputError(
+            f"{path}: expected a whole HDF5 weight file, found a damaged or shortened one: {error}"
+        ) from None
 
 
 def _starts_as_hdf5(path: str | Path) -> bool:

@@ -18,6 +18,7 @@ from pure_detect.image import Preprocessing
 from pure_detect.models.darknet import read_cfg
 from pure_detect.weights import read_header, read_parameters
 from tests import tiny_networks as tiny
+from tests.tiny_models import write_tiny_detector
 from weights_convert.hdf5_layout import write_weights
 
 SHAPES = {
@@ -274,3 +275,15 @@ class TestDamagedFiles:
             h5.write_bytes(content[:at] + b"XXXX" + content[at + 4 :])
             with pytest.raises(InputError, match=f"^{h5}: "):
                 pure_detect.load(h5)
+
+
+def test_a_damaged_heap_of_texts_is_refused_before_the_hdf5_library_walks_it_for_ever(tmp_path: Path) -> None:
+    path = write_tiny_detector(tmp_path / "x.h5")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"GCOL") + 16
+    content[at : at + 16] = bytes(16)
+    path.write_bytes(content)
+    with pytest.raises(
+        InputError, match=rf"x\.h5: .*damaged or shortened.* an object of a global heap at byte {at:,},"
+    ):
+        read_header(path)

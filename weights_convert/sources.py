@@ -98,7 +98,7 @@ def format_of(path: Path) -> str:
         return "tensorflow_checkpoint"
     try:
         with open(path, "rb") as file:
-            head = file.read(64)
+            head = file.read(512)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     for kind, reader in READERS.items():

@@ -119,9 +119,8 @@ def run(options: argparse.Namespace) -> int:
             status = FAILED
             continue
         if count > 1:
-            report(
-                f"[{number}/{count}] {image}: {len(found)} object{'s' * (len(found) != 1)}, {time.perf_counter() - started:.2f} s"
-            )
+            objects = f"{len(found)} object{'s' * (len(found) != 1)}"
+            report(f"[{number}/{count}] {image}: {objects}, {time.perf_counter() - started:.2f} s")
         if not _labels_in_files(options):
             writer.add(image, image_id, found)
     writer.finish()

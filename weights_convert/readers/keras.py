@@ -21,8 +21,8 @@ from typing import Any
 import h5py
 
 from pure_detect.errors import InputError
+from pure_detect.hdf5_heaps import check_global_heaps
 from weights_convert.readers.content import Array, located, shown
-from weights_convert.readers.hdf5_heaps import check_global_heaps
 from weights_convert.readers.named_tensors import MAX_TENSORS, check_growth, check_name, converted, map_file
 
 EXPECTED = "Keras weights or a Keras model in HDF5 (.h5)"
