@@ -187,7 +187,7 @@ ROWS = (
         pjreddie("tiny.weights"),
         size=4_185_968,
         sha256="f1c3fe6b9bab9af69ae2a090682df3e5b9d83accba69551315f030ce1b37ea81",
-        sha256_source=REPOSITORY,
+        sha256_source=COPY,
         top1=58.7,
         accuracy_source="pjreddie.com/darknet/tiny-darknet",
     ),
