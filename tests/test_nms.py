@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
-import numba
 import numpy as np
 import pytest
 
@@ -210,15 +207,6 @@ def test_arguments_that_do_not_belong_together_are_refused(boxes, scores, class_
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         nms(np.zeros((1, 4)), [1.0], [0], **options)
-
-
-@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="measures the compiled kernel")
-def test_twenty_thousand_candidates_of_eighty_classes_take_well_under_half_a_second():
-    boxes, scores, class_ids = random_boxes(0, 20_000, 80)
-    nms(boxes[:9], scores[:9], class_ids[:9])  # compiles
-    start = time.perf_counter()
-    nms(boxes, scores, class_ids)
-    assert time.perf_counter() - start < 0.5
 
 
 # nms_kind and beta_nms of each recording, as its case in tests/golden/record_darknet_boxes.py has them.
