@@ -73,7 +73,7 @@ class Model:
         self.network = network
         self.preprocessing = preprocessing or network.preprocessing
         self.graph = network.build(height, width, batch_norm_rule)
-        self.labels = _labels(labels or network.labels, network.class_count, network.name)
+        self.labels = _labels(labels or network.labels, self.graph.class_count, network.name)
         self._parameters = parameters
         self._rule, self._engine, self._dtype = batch_norm_rule, ENGINES[engine], np.dtype(dtype)
         self._executors: dict[tuple[int, int], ReferenceExecutor] = {}
@@ -122,7 +122,8 @@ class Model:
     def _executor(self, height: int, width: int) -> ReferenceExecutor:
         with self._lock:
             if (height, width) not in self._executors:
-                graph = self.network.build(height, width, self._rule)
+                own = self.graph.input.shape[1:] == (height, width)
+                graph = self.graph if own else self.network.build(height, width, self._rule)
                 self._executors[height, width] = self._engine(graph, self._parameters, self._dtype)
             return self._executors[height, width]
 

@@ -107,6 +107,11 @@ class Graph:
         return [shapes[name] for name in self.outputs]
 
     @property
+    def class_count(self) -> int:
+        """Return the number of classes: the heads', or a classifier's output channels."""
+        return int(self.heads[0].classes) if self.heads else self.output_shapes[0][0]
+
+    @property
     def learnable_count(self) -> int:
         """Return the number of learnable values: what papers call the number of parameters."""
         return sum(p.size for p in self.parameters.values() if p.learnable)

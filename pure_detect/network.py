@@ -71,8 +71,7 @@ class Network:
     @property
     def class_count(self) -> int:
         """Return the number of classes."""
-        graph = self.build()
-        return int(graph.heads[0].classes) if graph.heads else graph.output_shapes[0][0]
+        return self.build().class_count
 
     def build(self, height: int | None = None, width: int | None = None, rule: BatchNormRule | None = None) -> Graph:
         """Return the graph at an input size, the published one by default.

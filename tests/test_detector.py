@@ -25,12 +25,7 @@ BOXES = [[8, 8, 24, 24], [40, 8, 56, 24]]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the tiny detector and classifier, and a small random detector's cfg."""
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "names").write_text("red\ngreen\nblue\n")
-    tiny.detector_file(folder, "--labels", str(folder / "names"))
-    tiny.classifier_file(folder, "--labels", str(folder / "names"))
-    (folder / "small.cfg").write_text(tiny.SMALL)
-    return folder
+    return tiny.models_folder(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

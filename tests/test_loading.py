@@ -18,12 +18,7 @@ from tests.tiny_networks import same_detections as same
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with two weight files, and the cfg of another network."""
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "names").write_text("red\ngreen\nblue\n")
-    tiny.detector_file(folder, "--labels", str(folder / "names"))
-    tiny.classifier_file(folder, "--labels", str(folder / "names"))
-    (folder / "small.cfg").write_text(tiny.SMALL)
-    return folder
+    return tiny.models_folder(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

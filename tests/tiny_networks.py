@@ -210,3 +210,12 @@ def classifier_file(folder: Path, *options: str, name: str = "tiny-classifier") 
 def same_detections(a: Detections, b: Detections) -> bool:
     arrays = ("boxes_xyxy", "scores", "class_ids")
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in arrays) and a.labels == b.labels
+
+
+def models_folder(folder: Path) -> Path:
+    """Fill a folder with the tiny detector and classifier, their labels, and the cfg of another network."""
+    (folder / "names").write_text("red\ngreen\nblue\n")
+    detector_file(folder, "--labels", str(folder / "names"))
+    classifier_file(folder, "--labels", str(folder / "names"))
+    (folder / "small.cfg").write_text(SMALL)
+    return folder

@@ -11,7 +11,6 @@ from weights_convert.names.matching import Array, Pair, as_stored, from_hwci, fr
 Layout = Callable[[Array], Array]
 
 TORCH_IGNORED = ("*.num_batches_tracked",)
-TENSORFLOW_IGNORED = ("*/ExponentialMovingAverage", "*/RMSProp*", "*/Momentum", "global_step")
 
 
 class Names(NamedTuple):
