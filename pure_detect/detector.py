@@ -17,8 +17,8 @@ from PIL import Image
 
 from pure_detect.boxes.coordinates import clip_boxes
 from pure_detect.boxes.decode import decode
-from pure_detect.boxes.nms import nms
 from pure_detect.boxes.scored import Candidates, ScoredBoxes, select
+from pure_detect.boxes.suppression import Kept, suppress
 from pure_detect.detections import Detections
 from pure_detect.errors import InputError
 from pure_detect.graph import BatchNormRule
@@ -148,7 +148,8 @@ class Detector(Model):
         iou: float | None = None,
         limit: int | None = None,
         clip: bool = True,
-        **nms_options: Any,
+        rule: str | None = None,
+        **rule_options: Any,
     ) -> Any:
         """Find the objects of one picture, or of a list of pictures in one batch.
 
@@ -159,33 +160,46 @@ class Detector(Model):
             Only detections with a score over it, strictly.
         iou : float, optional
             Of two boxes of one class that overlap by more, the one with the lower score goes. The default is the
-            network's own: 0.45 for YOLO.
+            network's own: 0.45 for YOLO. Giving one chooses the rule "iou" unless another is named.
         limit : int, optional
             At most so many detections a picture, the best. The default is the network's own: none for YOLO.
         clip : bool
             Whether boxes are clipped to the picture.
-        **nms_options
-            `class_agnostic`, `rule` and `beta` of :func:`pure_detect.boxes.nms.nms`.
+        rule : str, optional
+            How overlapping boxes act on each other, one of :data:`pure_detect.boxes.suppression.RULES`. The default is
+            the network's own: "iou" but for google/automl's EfficientDet, which was published with "gaussian".
+        **rule_options
+            `class_agnostic`, `beta` and `sigma`, as the rule takes them.
 
         Returns
         -------
         Detections, or a list of them for a list
         """
         if not isinstance(images, (list, tuple)):
-            return self([images], score=score, iou=iou, limit=limit, clip=clip, **nms_options)[0]
+            return self([images], score=score, iou=iou, limit=limit, clip=clip, rule=rule, **rule_options)[0]
         pictures = [read_image(image) for image in images]
         if not pictures:
             return []
         x, placements = self._prepare(pictures)
         outputs = self.forward(x)
+        rule = rule or (self.network.suppression if iou is None else "iou")
         iou = self.network.iou if iou is None else iou
         limit = self.network.limit if limit is None else limit
         found: list[Detections] = []
         for i, (pixels, placement) in enumerate(zip(pictures, placements)):
-            candidates = select(self._decode(outputs, i), score, self.network.candidates_per_class)
-            kept = nms(*candidates, iou, limit=limit, **nms_options)
+            candidates = self._candidates(outputs, i, score, placement)
+            kept = suppress(candidates, rule, iou=iou, score=score, limit=limit, **rule_options)
             found.append(self._in_picture(candidates, kept, placement, pixels.shape, clip))
         return found
+
+    def _candidates(self, outputs: Mapping[str, Array], index: int, score: float, placement: Placement) -> Candidates:
+        network = self.network
+        candidates = select(
+            self._decode(outputs, index), score, per_class=network.candidates_per_class, total=network.candidates
+        )
+        if not network.clip_first:
+            return candidates
+        return candidates._replace(boxes_xyxy=placement.clip_to_picture(candidates.boxes_xyxy))
 
     def _decode(self, outputs: Mapping[str, Array], index: int) -> ScoredBoxes:
         _, height, width = self.graph.input.shape
@@ -194,14 +208,14 @@ class Detector(Model):
         return ScoredBoxes(np.concatenate(boxes), np.concatenate(scores))
 
     def _in_picture(
-        self, candidates: Candidates, kept: Array, placement: Placement, shape: tuple[int, ...], clip: bool
+        self, candidates: Candidates, kept: Kept, placement: Placement, shape: tuple[int, ...], clip: bool
     ) -> Detections:
-        boxes = placement.to_picture(candidates.boxes_xyxy[kept])
+        boxes = placement.to_picture(candidates.boxes_xyxy[kept.indices])
         boxes = clip_boxes(boxes, shape[0], shape[1]) if clip else boxes
-        class_ids = candidates.class_ids[kept]
+        class_ids = candidates.class_ids[kept.indices]
         return Detections(
             boxes_xyxy=boxes.astype(np.float32),
-            scores=candidates.scores[kept].astype(np.float32),
+            scores=kept.scores.astype(np.float32),
             class_ids=class_ids,
             labels=tuple(self.labels[class_id] for class_id in class_ids),
             height=shape[0],

@@ -223,23 +223,26 @@ class Builder:
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
+        stored_as: str | None = None,
     ) -> Tensor:
         """Add a square convolution.
 
-        Without `padding` it is kernel // 2 on all sides, as Darknet's `pad=1`; "same" is TensorFlow's SAME.
+        Without `padding` it is kernel // 2 on all sides, as Darknet's `pad=1`; "same" is TensorFlow's SAME. Nodes with
+        one `stored_as`, the node's name by default, share their weights.
         """
+        stored_as = stored_as or name
         if padding is None:
             padding = kernel // 2
         elif padding == "same":
             if not isinstance(stride, int):
                 raise ValueError(f"{name}: padding 'same' expects one stride for both axes, got {stride}")
             padding = same_padding(x.shape, kernel, stride, dilation)
-        weight = Parameter(f"{name}.weight", (channels, x.shape[0] // max(groups, 1), kernel, kernel))
+        weight = Parameter(f"{stored_as}.weight", (channels, x.shape[0] // max(groups, 1), kernel, kernel))
         return self.add_node(
             "conv2d",
             name,
             [x],
-            {"weight": weight, **({"bias": Parameter(f"{name}.bias", (channels,))} if bias else {})},
+            {"weight": weight, **({"bias": Parameter(f"{stored_as}.bias", (channels,))} if bias else {})},
             stride=(stride, stride) if isinstance(stride, int) else stride,
             padding=symmetric_padding(padding) if isinstance(padding, int) else padding,
             dilation=(dilation, dilation),
@@ -286,8 +289,12 @@ class Builder:
         return self.add_node("global_average_pool", name, [x])
 
     def upsample(self, x: Tensor, *, factor: int, name: str) -> Tensor:
-        """Add a nearest-neighbour enlargement."""
-        return self.add_node("upsample_nearest", name, [x], factor=factor)
+        """Add a nearest-neighbour enlargement by a whole factor."""
+        return self.upsample_to(x, size=(x.shape[1] * factor, x.shape[2] * factor), name=name)
+
+    def upsample_to(self, x: Tensor, *, size: Pair, name: str) -> Tensor:
+        """Add a nearest-neighbour enlargement to a height and width."""
+        return self.add_node("upsample_nearest", name, [x], size=size)
 
     def concat(self, inputs: Sequence[Tensor], *, name: str) -> Tensor:
         """Stack maps along the channels."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from pure_detect.image_file import checked_pixels, read_image
 from pure_detect.resize import align_corners, bilinear, resize_half_pixel, sample
@@ -24,6 +25,8 @@ RESIZE_MODES: tuple[str, ...] = (
     "tensorflow",
     "letterbox",
     "letterbox-darknet",
+    "top-left",
+    "top-left-pillow",
     "crop",
     "crop-darknet",
 )
@@ -43,6 +46,9 @@ class Preprocessing:
         `tensorflow`: both axes by TensorFlow 1's bilinear, input = output · in/out, no half pixel.
         `letterbox`: the whole picture at its own proportions on grey, by align-corners bilinear, as Darknet.
         `letterbox-darknet`: the same with the almost black last row Darknet's C code makes at some sizes.
+        `top-left`: the whole picture at its own proportions in the top left corner, zeros (after `mean`) around it, by
+        half-pixel bilinear on floats, as google/automl's EfficientDet.
+        `top-left-pillow`: the same by Pillow's bicubic on 8-bit pixels, on the mean colour, as effdet.
         `crop`: for classifiers, the shorter side to the network's by the sampling of `stretch`, then the centre.
         `crop-darknet`: the same by align-corners bilinear, as Darknet.
     scale : float
@@ -86,7 +92,8 @@ class Placement:
     """Where the picture lies inside the network input, all in pixels.
 
     The picture was resized to `resized_height` × `resized_width`, and its corner put at (`top`, `left`) of the input:
-    halves under letterbox where a margin is odd, negative under crop.
+    halves under letterbox where a margin is odd, negative under crop. Where `scale` is given, boxes go back by it, and
+    not by the resized size, which was cut from it to whole pixels.
     """
 
     picture_height: int
@@ -97,11 +104,12 @@ class Placement:
     resized_width: int
     top: float
     left: float
+    scale: float | None = None
 
     def to_picture(self, boxes_xyxy_unit: ArrayLike) -> NDArray:
         """Return boxes in pixels of the picture, not clipped to it.
 
-        x_pixels = (x_unit · input_width - left) · picture_width / resized_width, and the same for y.
+        x_pixels = (x_unit · input_width - left) · picture_width / resized_width, and the same for y; or over `scale`.
 
         Parameters
         ----------
@@ -122,9 +130,21 @@ class Placement:
         inputs = np.array([self.input_width, self.input_height] * 2, np.float64)
         corners = np.array([self.left, self.top] * 2, np.float64)
         pictures = np.array([self.picture_width, self.picture_height] * 2, np.float64)
-        resized = np.array([self.resized_width, self.resized_height] * 2, np.float64)
         dtype = boxes.dtype if np.issubdtype(boxes.dtype, np.floating) else np.float64
-        return ((boxes * inputs - corners) * (pictures / resized)).astype(dtype)
+        return ((boxes * inputs - corners) * (pictures / self._filled())).astype(dtype)
+
+    def clip_to_picture(self, boxes_xyxy_unit: NDArray) -> NDArray:
+        """Return boxes (M, 4), as fractions of the network input, clipped to the part that the picture fills."""
+        inputs = np.array([self.input_width, self.input_height] * 2, np.float64)
+        low = np.array([self.left, self.top] * 2) / inputs
+        high = low + self._filled() / inputs
+        return np.clip(boxes_xyxy_unit, low.clip(0, 1), high.clip(0, 1)).astype(boxes_xyxy_unit.dtype)
+
+    def _filled(self) -> NDArray[np.float64]:
+        """Return (width, height, width, height) of the resized picture, as boxes see it."""
+        if self.scale is not None:
+            return np.array([self.picture_width, self.picture_height] * 2) * self.scale
+        return np.array([self.resized_width, self.resized_height] * 2, np.float64)
 
 
 def prepare(
@@ -169,6 +189,10 @@ def prepare(
         tensor = _stretched(pixels, placement, scale, half_pixel=mode == "stretch-float")
     elif mode == "crop-darknet":
         tensor = _cropped(pixels, placement, scale)
+    elif mode == "top-left":
+        tensor = _top_left(pixels, placement, preprocessing)
+    elif mode == "top-left-pillow":
+        tensor = _top_left_pillow(pixels, placement, preprocessing)
     else:
         tensor = _letterboxed(pixels, placement, scale, darknet_last=mode == "letterbox-darknet")
     tensor -= np.array(preprocessing.mean, np.float32)[:, None, None]
@@ -191,6 +215,22 @@ def _place_letterbox(H: int, W: int, height: int, width: int) -> Placement:
         resized_height, resized_width = height, max(1, W * height // H)
     top, left = (height - resized_height) / 2, (width - resized_width) / 2
     return Placement(H, W, height, width, resized_height, resized_width, top, left)
+
+
+def _place_top_left(H: int, W: int, height: int, width: int) -> Placement:
+    """Scale by the tighter axis in float32, and cut both sizes to whole pixels: some long sides lose one.
+
+    Source: google/automl 6a54c87 `efficientdet/dataloader.py`, set_scale_factors_to_output_size.
+    """
+    scale = min(np.float32(height) / np.float32(H), np.float32(width) / np.float32(W))
+    resized_height, resized_width = int(np.float32(H) * scale), int(np.float32(W) * scale)
+    return Placement(H, W, height, width, max(1, resized_height), max(1, resized_width), 0, 0, float(scale))
+
+
+def _place_top_left_pillow(H: int, W: int, height: int, width: int) -> Placement:
+    """Do the same in float64. Source: effdet 0.4.1 `data/transforms.py`, ResizePad."""
+    scale = min(height / H, width / W)
+    return Placement(H, W, height, width, max(1, int(H * scale)), max(1, int(W * scale)), 0, 0, scale)
 
 
 def _place_crop(H: int, W: int, height: int, width: int) -> Placement:
@@ -223,6 +263,8 @@ PLACE = {
     "tensorflow": _place_stretch,
     "letterbox": _place_letterbox,
     "letterbox-darknet": _place_letterbox,
+    "top-left": _place_top_left,
+    "top-left-pillow": _place_top_left_pillow,
     "crop": _place_crop,
     "crop-darknet": _place_crop_darknet,
 }
@@ -261,6 +303,29 @@ def _letterboxed(
     top, left = int(placement.top), int(placement.left)
     canvas[:, top : top + H, left : left + W] = sample(pixels, _scaled_values(scale), rows, columns)
     return canvas
+
+
+def _top_left(pixels: NDArray[np.uint8], placement: Placement, preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Sample the whole picture onto what the mean will turn into zeros."""
+    H, W = placement.resized_height, placement.resized_width
+    rows = bilinear(H, placement.picture_height, half_pixel=True)
+    columns = bilinear(W, placement.picture_width, half_pixel=True)
+    canvas = np.empty((3, placement.input_height, placement.input_width), np.float32)
+    canvas[:] = np.array(preprocessing.mean, np.float32)[:, None, None]
+    canvas[:, :H, :W] = sample(pixels, _scaled_values(preprocessing.scale), rows, columns)
+    return canvas
+
+
+def _top_left_pillow(
+    pixels: NDArray[np.uint8], placement: Placement, preprocessing: Preprocessing
+) -> NDArray[np.float32]:
+    """Let Pillow resize, which averages where it shrinks, onto the mean colour in whole numbers."""
+    H, W = placement.resized_height, placement.resized_width
+    resized = Image.fromarray(pixels).resize((W, H), Image.Resampling.BICUBIC)
+    canvas = np.empty((placement.input_height, placement.input_width, 3), np.uint8)
+    canvas[:] = [round(value / preprocessing.scale) for value in preprocessing.mean]
+    canvas[:H, :W] = np.asarray(resized)
+    return canvas.transpose(2, 0, 1).astype(np.float32, order="C") * np.float32(preprocessing.scale)
 
 
 def _cropped(pixels: NDArray[np.uint8], placement: Placement, scale: float) -> NDArray[np.float32]:

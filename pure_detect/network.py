@@ -40,10 +40,14 @@ class Network:
     preprocessing : Preprocessing
     batch_norm_rule : BatchNormRule
         Unless the weight file says otherwise.
+    suppression : str
+        One of :data:`pure_detect.boxes.suppression.RULES`, as published with the network.
     iou : float
         At which overlap non-maximum suppression acts, as published with the network.
-    candidates_per_class : int or None
-        How many boxes of a class, the best, go into the suppression.
+    candidates, candidates_per_class : int or None
+        How many pairs of box and class, the best of all or of each class, go into the suppression.
+    clip_first : bool
+        Whether boxes are clipped to the picture before the suppression compares them, or only after it.
     limit : int or None
         How many boxes a picture come out of it, the best.
     cfg : str or None
@@ -58,8 +62,11 @@ class Network:
     labels: tuple[str, ...] = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     batch_norm_rule: BatchNormRule = BatchNormRule()
+    suppression: str = "iou"
     iou: float = 0.45
+    candidates: int | None = None
     candidates_per_class: int | None = None
+    clip_first: bool = False
     limit: int | None = None
     cfg: str | None = None
 

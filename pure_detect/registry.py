@@ -19,6 +19,8 @@ from pure_detect.errors import InputError
 from pure_detect.jit import home
 from pure_detect.models.darknet19 import DARKNET19
 from pure_detect.models.darknet53 import DARKNET53
+from pure_detect.models.efficientdet import EFFICIENTDET_D0_EFFDET, EFFICIENTDET_LITES, EFFICIENTDETS
+from pure_detect.models.efficientnet import EFFICIENTNETS
 from pure_detect.models.mobilenetv3 import (
     MOBILENETV3_LARGE,
     MOBILENETV3_LARGE_KERAS,
@@ -41,6 +43,9 @@ OMZ, EMGU, META_ROS = "openvinotoolkit/open_model_zoo", "emgucv/emgucv", "ros/me
 COPY, REPOSITORY = "leggedrobotics' copy", "the author's repository"
 ALEXEYAB = "https://github.com/AlexeyAB/darknet/releases/download"
 KERAS_MODELS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v3"
+KERAS_EFFICIENTNETS = "https://storage.googleapis.com/keras-applications"
+EFFDET = "https://github.com/rwightman/efficientdet-pytorch/releases/download/v0.1"
+AUTOML_TABLE = "README of google/automl efficientdet, COCO test-dev"
 YOLO_FASTEST_MODELS = (
     "https://raw.githubusercontent.com/dog-qiuqiu/Yolo-Fastest/"
     "9c62b1c50e024fb73d29a651133b1d63548e63a1/ModelZoo/yolo-fastest-1.1_coco"
@@ -222,6 +227,42 @@ ROWS = (
             (MOBILENETV3_LARGE_MINIMALISTIC_KERAS, "large_minimalistic", 72.3),
             (MOBILENETV3_SMALL_MINIMALISTIC_KERAS, "small_minimalistic", 61.9),
         )
+    ),
+    # google/automl's weights as effdet's author converted them: automl itself publishes archives of several files.
+    *(
+        Published(
+            network,
+            (f"{EFFDET}/tf_{network.name.replace('-', '_')}{file}.pth",),
+            ap=ap,
+            ap50=ap50,
+            accuracy_source=AUTOML_TABLE,
+        )
+        for network, file, ap, ap50 in zip(
+            (*EFFICIENTDETS, *EFFICIENTDET_LITES),
+            (
+                *("_34-f153e0cf", "_40-a30f94af", "_43-8107aa99", "_47-0b525f35", "_49-f56376d9", "_51-c79f9be6"),
+                *("_52-4eda3773", "_53-6d1d7a95", "-f390b87c"),
+                *("-dfacfc78", "-6dc7ab30", "-86c5d55b", "-506852cb", "-391ddabc"),
+            ),
+            (34.6, 40.5, 43.9, 47.2, 49.7, 51.5, 52.6, 53.7, 55.1, 26.41, 31.50, 35.06, 38.77, 43.18),
+            (53.0, 59.1, 62.7, 65.9, 68.4, 70.5, 71.5, 72.4, 74.3, *(5 * (None,))),
+            strict=True,
+        )
+    ),
+    Published(
+        EFFICIENTDET_D0_EFFDET,
+        (f"{EFFDET}/efficientdet_d0-f3276ba8.pth",),
+        ap=33.6,
+        accuracy_source="README of rwightman/efficientdet-pytorch, COCO 2017 val",
+    ),
+    *(
+        Published(
+            network,
+            (f"{KERAS_EFFICIENTNETS}/{network.name.replace('-', '')}.h5",),
+            top1=top1,
+            accuracy_source="Keras 3, applications table",
+        )
+        for network, top1 in zip(EFFICIENTNETS, (77.1, 79.1, 80.1, 81.6, 82.9, 83.6, 84.0, 84.3), strict=True)
     ),
     # TensorFlow publishes archives of several files: unpack one and give it to weights-convert.
     Published(SSDLITE_LARGE, (), ap=22.0, accuracy_source="TensorFlow 1 detection model zoo, 2020_01_14"),

@@ -121,7 +121,7 @@ YOLO_FASTEST_LAYERS = """
     224x1~ d224x3~ 48x1 +
     pool3 pool5 pool9 route192
     96x1~ d96x5~ 96x1 d96x5~ 96x1 255x1
-    upsample2 route120
+    upsample20 route120
     d120x5~ 120x1 d120x5~ 120x1 255x1
 """
 
@@ -149,7 +149,7 @@ WORDS: dict[str, Callable[[Node], str]] = {
     "add": lambda node: "+",
     "max_pool": lambda node: f"pool{node.attributes['kernel'][0]}",
     "concat": lambda node: f"route{node.shape[0]}",
-    "upsample_nearest": lambda node: f"upsample{node.attributes['factor']}",
+    "upsample_nearest": lambda node: f"upsample{node.shape[1]}",
 }
 
 

@@ -147,7 +147,7 @@ def test_a_node_cannot_take_the_inputs_name():
         (lambda net, x: net.add([x], name="n"), r"^n \(add\): two or more maps of one size expected, got \(3, 4, 5\)"),
         (lambda net, x: net.reorg(x, stride=2, name="n"), r"^n \(reorg\): stride 2 does not divide \(3, 4, 5\)"),
         (lambda net, x: net.softmax(x, groups=7, name="n"), r"^n \(softmax\): groups 7 does not divide the 60 values"),
-        (lambda net, x: net.upsample(x, factor=0, name="n"), r"^n \(upsample_nearest\): factor must be at least 1"),
+        (lambda net, x: net.upsample(x, factor=0, name="n"), r"^n \(upsample_nearest\): size must be at least the"),
         (lambda net, x: net.max_pool(x, kernel=5, stride=1, name="n"), r"^n \(max_pool\): a window of 5 does not fit"),
         (lambda net, x: net.channel_slice(x, start=1, stop=4, name="n"), r"^n \(channel_slice\): channels 1..4 do not"),
     ],

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pure_detect.errors import InputError
+from pure_detect.models.blocks import make_divisible
 from pure_detect.models.mobilenetv3 import (
     MOBILENETV3_LARGE,
     MOBILENETV3_LARGE_KERAS,
@@ -20,7 +21,6 @@ from pure_detect.models.mobilenetv3 import (
     MOBILENETV3_SMALL,
     MOBILENETV3_SMALL_KERAS,
     MOBILENETV3_SMALL_MINIMALISTIC_KERAS,
-    make_divisible,
 )
 from pure_detect.network import Network
 from weights_convert.names.mobilenetv3 import keras_3_spelling

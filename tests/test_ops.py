@@ -149,7 +149,11 @@ def test_global_average_pool_gives_one_number_a_channel():
 
 
 def test_upsample_nearest_repeats_each_cell():
-    assert show(ops.upsample_nearest(image([1, 2]), factor=2)) == [[1, 1, 2, 2], [1, 1, 2, 2]]
+    assert show(ops.upsample_nearest(image([1, 2]), size=(2, 4))) == [[1, 1, 2, 2], [1, 1, 2, 2]]
+
+
+def test_upsample_nearest_to_an_odd_size_repeats_the_last_cell_once_less():
+    assert show(ops.upsample_nearest(image([1, 2, 3]), size=(1, 5))) == [[1, 1, 2, 2, 3]]
 
 
 def test_concat_stacks_channels_in_the_order_given():

@@ -30,7 +30,7 @@ def call(name, x):
         "max_pool": lambda: ops.max_pool(x, **HALF),
         "average_pool": lambda: ops.average_pool(x, **HALF),
         "global_average_pool": lambda: ops.global_average_pool(x),
-        "upsample_nearest": lambda: ops.upsample_nearest(x, factor=2),
+        "upsample_nearest": lambda: ops.upsample_nearest(x, size=(x.shape[2] + 1, 2 * x.shape[3])),
         "concat": lambda: ops.concat(x, -x),
         "channel_slice": lambda: ops.channel_slice(x, start=1, stop=3),
         "reorg": lambda: ops.reorg(x, stride=2),
@@ -138,7 +138,7 @@ def call_without_batch(name, x):
         "activation": {"function": "relu"},
         "max_pool": HALF,
         "average_pool": HALF,
-        "upsample_nearest": {"factor": 2},
+        "upsample_nearest": {"size": (8, 10)},
         "channel_slice": {"start": 1, "stop": 3},
         "reorg": {"stride": 2},
     }
@@ -190,7 +190,7 @@ def test_an_error_says_what_was_expected_and_what_was_given(run, message):
 @pytest.mark.parametrize(
     ("name", "shapes", "attributes", "message"),
     [
-        ("upsample_nearest", [(3, 4, 5)], {"factor": 0}, "factor must be at least 1, got 0"),
+        ("upsample_nearest", [(3, 4, 5)], {"size": (4, 4)}, "size must be at least the input's 4 x 5, got 4 x 4"),
         ("concat", [(3, 4, 5), (2, 4, 6)], {}, "maps of one size expected, got (3, 4, 5), (2, 4, 6)"),
         ("channel_slice", [(3, 4, 5)], {"start": 2, "stop": 2}, "channels 2..2 do not lie within 3"),
         ("channel_slice", [(3, 4, 5)], {"start": 0, "stop": 4}, "channels 0..4 do not lie within 3"),

@@ -38,3 +38,6 @@ DARKNET_LAYER = 6e-7
 # Average precision on 80 photographs against figures that are stated to three digits.
 # Measured: 0.0005.
 AVERAGE_PRECISION = 0.003
+
+# EfficientDet's features, BiFPN cells and raw heads against effdet, as a share of the largest value.
+EFFDET = 1e-4

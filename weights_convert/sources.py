@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 
 from pure_detect.errors import InputError
 from pure_detect.graph import BatchNormRule, Graph
+from pure_detect.models.efficientdet import EFFDET_D0, LITES, D
+from pure_detect.models.efficientnet import LITE, LITE_CONVENTION, TENSORFLOW, TIMM, B
 from pure_detect.models.mobilenetv3 import LARGE, SMALL, Bottleneck, minimalistic, reduced_tail
 from pure_detect.network import Network
 from weights_convert.hdf5_layout import Source
+from weights_convert.names.efficientdet import automl_names, effdet_names, join_fusion_weights
+from weights_convert.names.efficientnet import keras_classifier as efficientnet_keras
+from weights_convert.names.efficientnet import timm_classifier
 from weights_convert.names.matching import Pair, match
 from weights_convert.names.mobilenetv3 import SLIM, TORCH_IGNORED, keras_3_spelling, keras_classifier, torch_classifier
 from weights_convert.names.ssdlite import tensorflow_ssdlite, torchvision_ssdlite
@@ -35,11 +40,12 @@ Array = NDArray[Any]
 
 
 class Names(NamedTuple):
-    """A table of names, the patterns of tensors that are no parameters, and the spelling the table is in."""
+    """A table of names, the patterns of tensors that are no parameters, and what brings a file's tensors to it."""
 
     pairs: Callable[[], Iterable[Pair]]
     ignored: Collection[str] = ()
     spelling: Callable[[str], str] | None = None  # of a name in a file
+    joined: Callable[[Mapping[str, Array]], Mapping[str, Array]] | None = None  # tensors that are one of ours
 
 
 def _torchvision_classifier(rows: Sequence[Bottleneck]) -> dict[str, Names]:
@@ -48,6 +54,30 @@ def _torchvision_classifier(rows: Sequence[Bottleneck]) -> dict[str, Names]:
 
 def _keras_classifier(rows: Sequence[Bottleneck]) -> dict[str, Names]:
     return {"keras": Names(partial(keras_classifier, rows), spelling=keras_3_spelling)}
+
+
+def _efficientnets() -> dict[str, dict[str, Names]]:
+    return {
+        f"efficientnet-b{i}": {
+            "keras": Names(partial(efficientnet_keras, scaling), ("normalization*",), spelling=keras_3_spelling),
+            "pytorch": Names(partial(timm_classifier, scaling), TORCH_IGNORED),
+        }
+        for i, scaling in enumerate(B)
+    }
+
+
+def _efficientdets() -> dict[str, dict[str, Names]]:
+    """Return the tables of all EfficientDets: effdet's, and automl's under the name of its backbone."""
+    tables: dict[str, dict[str, Names]] = {}
+    for rows, scalings, convention, kind in ((D, B, TENSORFLOW, "b"), (LITES, LITE, LITE_CONVENTION, "lite")):
+        for name, row in rows.items():
+            backbone = f"efficientnet-{kind}{scalings.index(row.backbone)}"
+            tables[f"efficientdet-{name}"] = {
+                "pytorch": Names(partial(effdet_names, row, convention), TORCH_IGNORED),
+                "tensorflow": Names(partial(automl_names, row, convention, backbone), joined=join_fusion_weights),
+            }
+    effdet_d0 = Names(partial(effdet_names, EFFDET_D0, TIMM), TORCH_IGNORED)
+    return {**tables, "efficientdet-d0-effdet": {"pytorch": effdet_d0}}
 
 
 TENSORFLOW_LARGE = Names(partial(tensorflow_ssdlite, reduced_tail(LARGE)))
@@ -65,6 +95,8 @@ NAMES: dict[str, dict[str, Names]] = {
     "mobilenetv3-small-keras": _keras_classifier(SMALL),
     "mobilenetv3-large-minimalistic-keras": _keras_classifier(minimalistic(LARGE)),
     "mobilenetv3-small-minimalistic-keras": _keras_classifier(minimalistic(SMALL)),
+    **_efficientnets(),
+    **_efficientdets(),
 }
 TFLITE_NETWORKS = ("ssdlite-mobilenetv3-large", "ssdlite-mobilenetv3-small")
 
@@ -132,6 +164,8 @@ def _convert_named(path: Path, network: Network, graph: Graph, kind: str) -> dic
     names, tensors = tables[framework], _tensors(path, kind)
     if names.spelling:
         tensors = _respelled(path, tensors, names.spelling)
+    if names.joined:
+        tensors = names.joined(tensors)
     return match(path, graph, tensors, names.pairs(), names.ignored)
 
 

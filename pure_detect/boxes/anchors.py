@@ -1,4 +1,4 @@
-"""Anchors of SSD: the boxes that the network's numbers are relative to. Also called prior or default boxes."""
+"""Anchors of SSD and EfficientDet: what the network's numbers are relative to. Also called prior or default boxes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ class AnchorMap(NamedTuple):
     Attributes
     ----------
     sizes_wh : tuple of (width, height)
-        In unit coordinates of the network input, in the order of the predictor's channels.
+        In the order of the predictor's channels. In unit coordinates of the network input for SSD, in cells of the
+        feature map for EfficientDet.
     """
 
     sizes_wh: tuple[tuple[float, float], ...]
+
+    def in_units(self, height: int, width: int) -> AnchorMap:
+        """Return sizes given in cells as shares of a feature map, and so of the network input."""
+        return AnchorMap(tuple((w / width, h / height) for w, h in self.sizes_wh))
 
 
 def tensorflow_anchors() -> tuple[AnchorMap, ...]:
@@ -53,6 +58,23 @@ def torchvision_anchors() -> tuple[AnchorMap, ...]:
         sizes += [_size(scale, aspect) for ratio in (2.0, 3.0) for aspect in (ratio, 1 / ratio)]
         maps.append(AnchorMap(tuple((min(width, 1.0), min(height, 1.0)) for width, height in sizes)))
     return tuple(maps)
+
+
+Aspects = tuple[tuple[float, float], ...]
+EFFICIENTDET_ASPECTS: Aspects = ((1.0, 1.0), (1.4, 0.7), (0.7, 1.4))  # of the weights released in 2020
+SQUARE_ROOT_ASPECTS: Aspects = tuple((math.sqrt(a), 1 / math.sqrt(a)) for a in (1.0, 2.0, 0.5))  # since 2020-09-10
+
+
+def octave_anchors(scale: float, aspects: Aspects) -> AnchorMap:
+    """Return EfficientDet's nine, in cells: sizes scale * 2^(0, 1/3, 2/3), each in all aspects (width, height).
+
+    Source
+    ------
+    google/automl 6a54c87 `efficientdet/tf2/anchors.py`, Anchors; aspects before and after its commit 7c9d26d; effdet
+    0.4.1 `anchors.py`, with the older ones.
+    """
+    bases = [scale * 2 ** (octave / 3) for octave in range(3)]
+    return AnchorMap(tuple((base * width, base * height) for base in bases for width, height in aspects))
 
 
 def _size(scale: float, aspect: float) -> tuple[float, float]:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pure_detect.boxes.decode_efficientdet import EfficientDetHead, decode_efficientdet
 from pure_detect.boxes.decode_ssd import SsdHead, decode_ssd
 from pure_detect.boxes.decode_yolo import GaussianYoloHead, RegionHead, YoloHead, decode_yolo
 from pure_detect.boxes.scored import ScoredBoxes
 
-Head = YoloHead | GaussianYoloHead | RegionHead | SsdHead
+Head = YoloHead | GaussianYoloHead | RegionHead | SsdHead | EfficientDetHead
 
 
 def decode(
@@ -25,10 +26,12 @@ def decode(
     outputs : mapping of str to (channels, h, w) arrays
         The network's raw outputs by node name.
     head : Head
-        A dataclass of `decode_yolo.py` or `decode_ssd.py`; it names the outputs that it reads.
+        A dataclass of the `decode_*.py`; it names the outputs that it reads.
     network_height, network_width : int
         Of the network's input, in pixels.
     """
     if isinstance(head, SsdHead):
         return decode_ssd(outputs, head)
+    if isinstance(head, EfficientDetHead):
+        return decode_efficientdet(outputs, head)
     return decode_yolo(outputs[head.tensor], head, network_height, network_width)

@@ -28,6 +28,8 @@ from pure_detect.boxes.coordinates import cxcywh_to_xyxy
 from pure_detect.boxes.scored import ScoredBoxes
 
 Floats = NDArray[np.floating[Any]]
+ScoreFunction = Literal["sigmoid", "softmax"]
+BoxOrder = Literal["xywh", "yxhw"]
 
 TORCHVISION_LARGEST_EXPONENT = math.log(1000 / 16)
 
@@ -51,8 +53,6 @@ class SsdHead:
         The order of a code's four numbers.
     largest_exponent : float, optional
         Bounds t_w / 5 and t_h / 5, so that an absurd code makes no absurd box.
-    clip : bool
-        Whether boxes are clipped to the network input before anything else looks at them.
     """
 
     box_tensors: tuple[str, ...]
@@ -60,10 +60,9 @@ class SsdHead:
     anchors: tuple[AnchorMap, ...]
     classes: int
     coder: tuple[float, float, float, float]
-    score_function: Literal["sigmoid", "softmax"]
-    box_order: Literal["xywh", "yxhw"]
+    score_function: ScoreFunction
+    box_order: BoxOrder
     largest_exponent: float | None = None
-    clip: bool = False
 
 
 def decode_ssd(outputs: Mapping[str, Floats], head: SsdHead) -> ScoredBoxes:
@@ -88,37 +87,44 @@ def decode_ssd(outputs: Mapping[str, Floats], head: SsdHead) -> ScoredBoxes:
     boxes, scores = [], []
     for box_name, class_name, anchors in zip(head.box_tensors, head.class_tensors, head.anchors):
         count = len(anchors.sizes_wh)
-        codes = _by_anchor(outputs[box_name], box_name, count, 4)
-        logits = _by_anchor(outputs[class_name], class_name, count, head.classes + 1)
+        codes = by_anchor(outputs[box_name], box_name, count, 4)
+        logits = by_anchor(outputs[class_name], class_name, count, head.classes + 1)
         placed = anchors_cxcywh(anchors, *outputs[box_name].shape[1:]).astype(codes.dtype)
-        boxes.append(_decode_boxes(codes, placed, head))
-        scores.append(_scores(logits, head.score_function))
-    boxes_xyxy = np.concatenate(boxes)
-    return ScoredBoxes(boxes_xyxy.clip(0, 1) if head.clip else boxes_xyxy, np.concatenate(scores)[:, 1:])
+        boxes.append(decode_codes(codes, placed, head.box_order, head.coder, head.largest_exponent))
+        scores.append(scores_of(logits, head.score_function))
+    return ScoredBoxes(np.concatenate(boxes), np.concatenate(scores)[:, 1:])
 
 
-def _by_anchor(raw: Floats, name: str, anchors: int, numbers: int) -> Floats:
-    """Return (anchors * numbers, h, w) as (h * w * anchors, numbers)."""
+def by_anchor(raw: Floats, name: str, anchors: int, numbers: int) -> Floats:
+    """Return (anchors * numbers, h, w) as (h * w * anchors, numbers), by row, column, anchor."""
     if raw.shape[0] != anchors * numbers:
         raise ValueError(f"{name}: expected {anchors} anchors of {numbers} channels, got {raw.shape}")
     h, w = raw.shape[1:]
     return raw.reshape(anchors, numbers, h, w).transpose(2, 3, 0, 1).reshape(-1, numbers)
 
 
-def _decode_boxes(codes: Floats, anchors: Floats, head: SsdHead) -> Floats:
-    if head.box_order == "yxhw":
+def decode_codes(
+    codes: Floats,
+    anchors: Floats,
+    order: BoxOrder,
+    coder: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+    largest_exponent: float | None = None,
+) -> Floats:
+    """Return the boxes (M, 4) as corners, from codes (M, 4) and anchors (M, 4) as centre and size."""
+    if order == "yxhw":
         codes = codes[:, [1, 0, 3, 2]]
-    codes = codes / np.array(head.coder, codes.dtype)
+    codes = codes / np.array(coder, codes.dtype)
     centres = codes[:, :2] * anchors[:, 2:] + anchors[:, :2]
     exponents = codes[:, 2:]
-    if head.largest_exponent is not None:
-        exponents = np.minimum(exponents, codes.dtype.type(head.largest_exponent))
+    if largest_exponent is not None:
+        exponents = np.minimum(exponents, codes.dtype.type(largest_exponent))
     with np.errstate(over="ignore"):  # an infinite box is dropped by `select`
         sizes = np.exp(exponents) * anchors[:, 2:]
     return cxcywh_to_xyxy(np.concatenate([centres, sizes], axis=1))
 
 
-def _scores(logits: Floats, function: str) -> Floats:
+def scores_of(logits: Floats, function: ScoreFunction) -> Floats:
+    """Return the scores (M, columns) of logits: each by itself, or softmax over a box's columns."""
     if function == "sigmoid":
         with np.errstate(over="ignore"):
             return 1 / (1 + np.exp(-logits))

@@ -77,7 +77,7 @@ def nms(
     Loss (2020), section 3.3. Darknet sorts with qsort, which leaves the order of equal scores open.
     """
     _check_options(iou_threshold, rule, beta, limit)
-    boxes, all_scores, classes = _as_candidates(boxes_xyxy, scores, class_ids)
+    boxes, all_scores, classes = as_candidates(boxes_xyxy, scores, class_ids)
     if class_agnostic:
         classes = np.zeros_like(classes)
     valid = np.flatnonzero(~np.isnan(all_scores))
@@ -110,7 +110,7 @@ def _suppress(
                 break
             if not keep[j]:
                 continue
-            overlap = _iou(boxes, i, j)
+            overlap = iou_of(boxes, i, j)
             # The distance only lowers the overlap, so it need not be computed where IoU itself is low enough.
             if overlap > threshold and power > 0:
                 overlap -= _distance(boxes, i, j) ** power
@@ -119,7 +119,7 @@ def _suppress(
 
 
 @jit.kernel
-def _iou(boxes: NDArray[np.float64], i: int, j: int) -> float:
+def iou_of(boxes: NDArray[np.float64], i: int, j: int) -> float:
     """Return the IoU of boxes i and j; 0 where they share no area or a coordinate is NaN."""
     width = min(boxes[i, 2], boxes[j, 2]) - max(boxes[i, 0], boxes[j, 0])
     if not width > 0:
@@ -156,7 +156,7 @@ def _check_options(iou_threshold: float, rule: str, beta: float, limit: int | No
         raise ValueError(f"limit must be None or at least 0, got {limit}")
 
 
-def _as_candidates(
+def as_candidates(
     boxes_xyxy: ArrayLike, scores: ArrayLike, class_ids: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return the three arrays as the kernel takes them, or say which does not fit."""

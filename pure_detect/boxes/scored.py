@@ -40,7 +40,9 @@ class Candidates(NamedTuple):
     class_ids: NDArray[np.int64]
 
 
-def select(scored: ScoredBoxes, score_threshold: float, per_class: int | None = None) -> Candidates:
+def select(
+    scored: ScoredBoxes, score_threshold: float, per_class: int | None = None, total: int | None = None
+) -> Candidates:
     """Return every pair of box and class with score > `score_threshold`, by box, then by class.
 
     The comparison is strict, as in Darknet and OpenCV. Boxes with a coordinate that is NaN or infinite are
@@ -53,6 +55,8 @@ def select(scored: ScoredBoxes, score_threshold: float, per_class: int | None = 
     score_threshold : float
     per_class : int, optional
         Of each class only so many, the best; of equal scores the lower box number.
+    total : int, optional
+        Of all pairs only so many, the best; of equal scores the lower box number, then the lower class.
 
     Returns
     -------
@@ -75,6 +79,9 @@ def select(scored: ScoredBoxes, score_threshold: float, per_class: int | None = 
     box_ids, class_ids = box_ids[finite], class_ids[finite]
     if per_class is not None:
         kept = _best_of_each_class(scores[box_ids, class_ids], class_ids, per_class)
+        box_ids, class_ids = box_ids[kept], class_ids[kept]
+    if total is not None:
+        kept = np.sort(np.argsort(-scores[box_ids, class_ids], kind="stable")[:total])
         box_ids, class_ids = box_ids[kept], class_ids[kept]
     return Candidates(boxes[box_ids], scores[box_ids, class_ids], class_ids.astype(np.int64))
 

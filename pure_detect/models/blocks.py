@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pure_detect.graph import Builder, Tensor
 from pure_detect.ops.geometry import darknet_pool_padding
@@ -63,3 +63,67 @@ def convolutional_classifier(net: Builder, x: Tensor, classes: int = 1000) -> Te
     x = net.conv(x, classes, kernel=1, name="classifier")
     x = net.global_average_pool(x, name="pool")
     return net.softmax(x, name="probabilities")
+
+
+class SqueezeExcite(NamedTuple):
+    """How many channels a squeeze-and-excite passes through, and its two nonlinearities."""
+
+    channels: int
+    activation: str
+    gate: str
+
+
+def inverted_residual(
+    net: Builder,
+    x: Tensor,
+    *,
+    kernel: int,
+    expanded: int,
+    out: int,
+    stride: int,
+    activation: str,
+    squeeze: SqueezeExcite | None,
+    padding: Literal["same"] | None,
+    name: str,
+) -> tuple[Tensor, Tensor]:
+    """Record expansion, depthwise convolution, squeeze-and-excite, projection; return the expansion and the output.
+
+    Sandler et al. 2018, "MobileNetV2", Figure 3; with squeeze-and-excite Howard et al. 2019, "MobileNetV3", Figure 4.
+    Where the expansion has as many channels as the input there is none; where the stride is 1 and the channels agree,
+    the input is added. EfficientNet calls the block MBConv.
+    """
+    expansion = x
+    if expanded != x.shape[0]:
+        expansion = net.conv_bn(x, expanded, kernel=1, activation=activation, name=f"{name}.expand")
+    y = net.conv_bn(
+        expansion,
+        expanded,
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        groups=expanded,
+        activation=activation,
+        name=f"{name}.depthwise",
+    )
+    if squeeze:
+        y = squeeze_excite(net, y, squeeze, name=f"{name}.squeeze_excite")
+    y = net.conv_bn(y, out, kernel=1, activation=None, name=f"{name}.project")
+    if stride == 1 and out == x.shape[0]:
+        y = net.add([x, y], name=f"{name}.add")
+    return expansion, y
+
+
+def squeeze_excite(net: Builder, x: Tensor, squeeze: SqueezeExcite, name: str) -> Tensor:
+    """Scale each channel by a gate that two 1x1 convolutions compute from the channels' means."""
+    y = net.global_average_pool(x, name=f"{name}.pool")
+    y = net.conv(y, squeeze.channels, kernel=1, name=f"{name}.reduce")
+    y = net.activation(y, squeeze.activation, name=f"{name}.{squeeze.activation}")
+    y = net.conv(y, x.shape[0], kernel=1, name=f"{name}.expand")
+    y = net.activation(y, squeeze.gate, name=f"{name}.gate")
+    return net.multiply(x, y, name=f"{name}.scale")
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round channels to a multiple of 8, never down by more than 10 %: `_make_divisible` of every implementation."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded

@@ -94,11 +94,14 @@ def _layer(section: Section, layers: Layers) -> Tensor:
 def _largest_stride(graph: Graph) -> int:
     """Return by how much the network's smallest map is reduced, so that sizes which it divides need no rounding."""
     reduction = {graph.input.name: 1.0}
+    heights = {graph.input.name: graph.input.shape[1]}
     for node in graph.nodes:
         steps = node.attributes.get("stride", 1)
         step = max(steps) if isinstance(steps, tuple) else steps
         sources = [reduction[name] for name in node.inputs]
-        reduction[node.name] = max(sources) * step / node.attributes.get("factor", 1)
+        enlarged = node.shape[1] // heights[node.inputs[0]] if node.op == "upsample_nearest" else 1
+        heights[node.name] = node.shape[1]
+        reduction[node.name] = max(sources) * step / enlarged
     return int(max(reduction.values()))
 
 

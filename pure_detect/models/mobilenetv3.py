@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 
 from pure_detect.graph import BatchNormRule, Builder, Tensor
 from pure_detect.image import Preprocessing
+from pure_detect.models.blocks import SqueezeExcite, inverted_residual, make_divisible
 from pure_detect.network import Definition, Network
 
 Nonlinearity = Literal["relu", "hard_swish"]
@@ -122,47 +123,20 @@ def mobilenetv3(
 
 
 def bottleneck(net: Builder, x: Tensor, row: Bottleneck, convention: Convention, name: str) -> tuple[Tensor, Tensor]:
-    """Record expansion, depthwise convolution, squeeze-and-excite, projection; return the expansion and the output.
-
-    Figure 4 of the paper. Where the expansion has as many channels as the input there is none; where the stride is 1
-    and the channels agree, the input is added.
-    """
-    act = row.nonlinearity
-    expansion = x
-    if row.expanded != x.shape[0]:
-        expansion = net.conv_bn(x, row.expanded, kernel=1, activation=act, name=f"{name}.expand")
-    y = net.conv_bn(
-        expansion,
-        row.expanded,
+    """Record one row; return its expansion and its output."""
+    squeeze = SqueezeExcite(make_divisible(row.expanded / 4), "relu", convention.gate)
+    return inverted_residual(
+        net,
+        x,
         kernel=row.kernel,
+        expanded=row.expanded,
+        out=row.out,
         stride=row.stride,
+        activation=row.nonlinearity,
+        squeeze=squeeze if row.squeeze_excite else None,
         padding=convention.padding,
-        groups=row.expanded,
-        activation=act,
-        name=f"{name}.depthwise",
+        name=name,
     )
-    if row.squeeze_excite:
-        y = squeeze_excite(net, y, make_divisible(row.expanded / 4), convention.gate, name=f"{name}.squeeze_excite")
-    y = net.conv_bn(y, row.out, kernel=1, activation=None, name=f"{name}.project")
-    if row.stride == 1 and row.out == x.shape[0]:
-        y = net.add([x, y], name=f"{name}.add")
-    return expansion, y
-
-
-def squeeze_excite(net: Builder, x: Tensor, squeezed: int, gate: str, name: str) -> Tensor:
-    """Scale each channel by a gate that two 1x1 convolutions compute from the channels' means."""
-    y = net.global_average_pool(x, name=f"{name}.pool")
-    y = net.conv(y, squeezed, kernel=1, name=f"{name}.reduce")
-    y = net.activation(y, "relu", name=f"{name}.relu")
-    y = net.conv(y, x.shape[0], kernel=1, name=f"{name}.expand")
-    y = net.activation(y, gate, name=f"{name}.gate")
-    return net.multiply(x, y, name=f"{name}.scale")
-
-
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """Round channels to a multiple of 8, never down by more than 10 %: `_make_divisible` of every implementation."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
 
 
 def mobilenetv3_classifier(

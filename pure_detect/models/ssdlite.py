@@ -46,7 +46,7 @@ class Line(NamedTuple):
     score_function: Literal["sigmoid", "softmax"]
     box_order: Literal["yxhw", "xywh"]
     largest_exponent: float | None
-    clip: bool  # before the suppression; TensorFlow clips after it
+    clip_first: bool  # before the suppression; TensorFlow clips after it
     preprocessing: Preprocessing
     iou: float
     candidates_per_class: int
@@ -59,7 +59,7 @@ TENSORFLOW_LINE = Line(
     score_function="sigmoid",
     box_order="yxhw",
     largest_exponent=None,
-    clip=False,
+    clip_first=False,
     preprocessing=Preprocessing("tensorflow", scale=2 / 255, mean=(1.0, 1.0, 1.0)),
     iou=0.6,
     candidates_per_class=100,
@@ -71,7 +71,7 @@ TORCHVISION_LINE = Line(
     score_function="softmax",
     box_order="xywh",
     largest_exponent=TORCHVISION_LARGEST_EXPONENT,
-    clip=True,
+    clip_first=True,
     preprocessing=Preprocessing("stretch-float", scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     iou=0.55,
     candidates_per_class=300,
@@ -100,7 +100,6 @@ def ssdlite(net: Builder, rows: Sequence[Bottleneck], line: Line, columns: int =
         score_function=line.score_function,
         box_order=line.box_order,
         largest_exponent=line.largest_exponent,
-        clip=line.clip,
     )
     return Definition([*boxes, *classes], [head])
 
@@ -139,6 +138,7 @@ def _network(name: str, rows: Sequence[Bottleneck], line: Line) -> Network:
         iou=line.iou,
         candidates_per_class=line.candidates_per_class,
         limit=line.limit,
+        clip_first=line.clip_first,
     )
 
 

@@ -6,30 +6,33 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pure_detect.ops.geometry import Shape
+from pure_detect.ops.geometry import Pair, Shape
 from pure_detect.ops.op import Array, Op, ParameterShapes, check_batches, check_map
 
 
-def upsample_nearest(x: Array, *, factor: int) -> Array:
-    """Repeat every cell `factor` times along both axes: out[y, x] = in[y // factor, x // factor].
+def upsample_nearest(x: Array, *, size: Pair) -> Array:
+    """Repeat cells: out[y, x] = in[floor(y * H / OH), floor(x * W / OW)], from (N, C, H, W) to (N, C, OH, OW).
 
-    (N, C, H, W) to (N, C, H * factor, W * factor).
+    At a whole factor every cell is repeated that many times; else some cells once more than others. Computed in
+    integers: PyTorch and TensorFlow multiply by a float32 of H / OH, which is the same for sizes up to thousands.
 
     Source
     ------
-    `upsample_cpu` (pjreddie/darknet, `blas.c`); torch.nn.functional.interpolate, mode "nearest" (PyTorch 2.13).
+    `upsample_cpu` (pjreddie/darknet, `blas.c`); torch.nn.functional.interpolate, mode "nearest" (PyTorch 2.13);
+    tf.compat.v1.image.resize_nearest_neighbor (TensorFlow 2.21).
     """
     check_map("upsample_nearest", x)
-    upsample_shape([x.shape[1:]], {}, factor=factor)
-    return np.repeat(np.repeat(x, factor, axis=2), factor, axis=3)
+    upsample_shape([x.shape[1:]], {}, size=size)
+    rows, columns = (np.arange(out) * n // out for out, n in zip(size, x.shape[2:]))
+    return np.ascontiguousarray(x[:, :, rows][:, :, :, columns])
 
 
-def upsample_shape(inputs: Sequence[Shape], parameters: ParameterShapes, *, factor: int) -> Shape:
-    """Return (C, H * factor, W * factor)."""
+def upsample_shape(inputs: Sequence[Shape], parameters: ParameterShapes, *, size: Pair) -> Shape:
+    """Return (C, OH, OW); neither may be smaller than the input's."""
     channels, height, width = inputs[0]
-    if factor < 1:
-        raise ValueError(f"factor must be at least 1, got {factor}")
-    return (channels, height * factor, width * factor)
+    if size[0] < height or size[1] < width:
+        raise ValueError(f"size must be at least the input's {height} x {width}, got {size[0]} x {size[1]}")
+    return (channels, *size)
 
 
 def concat(*inputs: Array) -> Array:

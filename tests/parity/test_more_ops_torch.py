@@ -20,11 +20,12 @@ pytestmark = pytest.mark.parity
 
 @both_dtypes
 @all_maps
-@pytest.mark.parametrize("factor", [1, 2, 3])
-def test_upsample_nearest_is_torchs(shape, factor, dtype):
+@pytest.mark.parametrize(("factor", "less"), [(1, 0), (2, 0), (2, 1), (3, 0), (3, 2)])
+def test_upsample_nearest_is_torchs_also_at_sizes_that_are_no_multiple(shape, factor, less, dtype):
     x = signed(shape, 0, dtype)
-    theirs = F.interpolate(torch.from_numpy(x), scale_factor=factor, mode="nearest").numpy()
-    np.testing.assert_array_equal(ops.upsample_nearest(x, factor=factor), theirs)
+    size = (max(factor * shape[2] - less, shape[2]), max(factor * shape[3] - less, shape[3]))
+    theirs = F.interpolate(torch.from_numpy(x), size=size, mode="nearest").numpy()
+    np.testing.assert_array_equal(ops.upsample_nearest(x, size=size), theirs)
 
 
 @both_dtypes

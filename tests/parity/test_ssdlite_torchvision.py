@@ -16,7 +16,7 @@ from pure_detect.boxes.nms import nms
 from pure_detect.boxes.scored import select
 from pure_detect.detector import Detector
 from pure_detect.graph import Graph
-from pure_detect.image import prepare
+from pure_detect.image import PLACE, prepare
 from pure_detect.models.mobilenetv3 import LARGE, reduced_tail
 from pure_detect.models.ssdlite import SSDLITE320_LARGE
 from pure_detect.random_weights import noise_pictures, random_parameters
@@ -124,6 +124,8 @@ def test_detections_agree_on_the_same_raw_heads(seed: int, theirs: Any) -> None:
     batch = {key: torch.from_numpy(value)[None] for key, value in raw.items()}
     expected = theirs.postprocess_detections(batch, theirs.anchor_generator(images, maps), images.image_sizes)[0]
     candidates = select(decode(outputs, head, 320, 320), 0.001, network.candidates_per_class)
+    whole_input = PLACE["stretch"](320, 320, 320, 320)
+    candidates = candidates._replace(boxes_xyxy=whole_input.clip_to_picture(candidates.boxes_xyxy))
     kept = nms(*candidates, network.iou, limit=network.limit)
     np.testing.assert_array_equal(candidates.class_ids[kept] + 1, expected["labels"].numpy())
     np.testing.assert_allclose(candidates.scores[kept], expected["scores"].numpy(), rtol=1e-5)

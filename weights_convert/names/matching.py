@@ -35,6 +35,23 @@ def from_matrix(x: Array) -> Array:
     return x[:, :, None, None]
 
 
+def from_dense(x: Array) -> Array:
+    """Return Keras's dense layer (in, out) as a 1x1 convolution's weights."""
+    return x.T[:, :, None, None]
+
+
+def from_vector(x: Array) -> Array:
+    """Return one weight an input map as (maps, 1)."""
+    return x[:, None]
+
+
+SOURCE_AXES: dict[Callable[[Array], Array], int] = {
+    from_matrix: 2,
+    from_dense: 2,
+    from_vector: 1,
+}  # where they are not as many as ours
+
+
 class Pair(NamedTuple):
     """One parameter of ours, the source's name for it, and how its axes are turned."""
 
@@ -87,4 +104,4 @@ def match(
 
 
 def _source_axes(pair: Pair, shape: tuple[int, ...]) -> int:
-    return 2 if pair.layout is from_matrix else len(shape)
+    return SOURCE_AXES.get(pair.layout, len(shape))

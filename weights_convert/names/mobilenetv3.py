@@ -102,10 +102,10 @@ def slim_backbone(rows: Sequence[Bottleneck], prefix: str) -> Iterator[Pair]:
     yield from slim_unit("backbone.last", f"{prefix}Conv_1")
 
 
-def keras_unit(ours: str, theirs: str, depthwise: bool = False) -> Iterator[Pair]:
-    """Yield a convolution of Keras and the layer of its batch norm."""
+def keras_unit(ours: str, theirs: str, depthwise: bool = False, norm: str | None = None) -> Iterator[Pair]:
+    """Yield a convolution of Keras and the layer of its batch norm, `theirs_bn` unless named."""
     yield Pair(f"{ours}.conv.weight", f"{theirs}/{KERAS.weight}", from_hwci if depthwise else from_hwio)
-    yield from norm_pairs(f"{ours}.batch_norm", f"{theirs}_bn/", KERAS)
+    yield from norm_pairs(f"{ours}.batch_norm", f"{norm or f'{theirs}_bn'}/", KERAS)
 
 
 def keras_conv(ours: str, theirs: str) -> Iterator[Pair]:
