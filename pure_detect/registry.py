@@ -45,7 +45,8 @@ ALEXEYAB = "https://github.com/AlexeyAB/darknet/releases/download"
 KERAS_MODELS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v3"
 KERAS_EFFICIENTNETS = "https://storage.googleapis.com/keras-applications"
 EFFDET = "https://github.com/rwightman/efficientdet-pytorch/releases/download/v0.1"
-AUTOML_TABLE = "README of google/automl efficientdet, COCO test-dev"
+AUTOML = "https://storage.googleapis.com/cloud-tpu-checkpoints/efficientdet/coco2"
+AUTOML_README = "README of google/automl efficientdet, COCO"
 YOLO_FASTEST_MODELS = (
     "https://raw.githubusercontent.com/dog-qiuqiu/Yolo-Fastest/"
     "9c62b1c50e024fb73d29a651133b1d63548e63a1/ModelZoo/yolo-fastest-1.1_coco"
@@ -228,24 +229,29 @@ ROWS = (
             (MOBILENETV3_SMALL_MINIMALISTIC_KERAS, "small_minimalistic", 61.9),
         )
     ),
-    # google/automl's weights as effdet's author converted them: automl itself publishes archives of several files.
+    *(
+        Published(
+            network, (f"{AUTOML}/{network.name}.h5",), ap=ap, ap50=ap50, accuracy_source=f"{AUTOML_README}, test-dev"
+        )
+        for network, ap, ap50 in zip(
+            EFFICIENTDETS,
+            (34.6, 40.5, 43.9, 47.2, 49.7, 51.5, 52.6, 53.7, 55.1),
+            (53.0, 59.1, 62.7, 65.9, 68.4, 70.5, 71.5, 72.4, 74.3),
+            strict=True,
+        )
+    ),
+    # As effdet's author converted them: automl publishes archives of several files.
     *(
         Published(
             network,
-            (f"{EFFDET}/tf_{network.name.replace('-', '_')}{file}.pth",),
+            (f"{EFFDET}/tf_{network.name.replace('-', '_')}-{file}.pth",),
             ap=ap,
-            ap50=ap50,
-            accuracy_source=AUTOML_TABLE,
+            accuracy_source=f"{AUTOML_README}, test-dev",
         )
-        for network, file, ap, ap50 in zip(
-            (*EFFICIENTDETS, *EFFICIENTDET_LITES),
-            (
-                *("_34-f153e0cf", "_40-a30f94af", "_43-8107aa99", "_47-0b525f35", "_49-f56376d9", "_51-c79f9be6"),
-                *("_52-4eda3773", "_53-6d1d7a95", "-f390b87c"),
-                *("-dfacfc78", "-6dc7ab30", "-86c5d55b", "-506852cb", "-391ddabc"),
-            ),
-            (34.6, 40.5, 43.9, 47.2, 49.7, 51.5, 52.6, 53.7, 55.1, 26.41, 31.50, 35.06, 38.77, 43.18),
-            (53.0, 59.1, 62.7, 65.9, 68.4, 70.5, 71.5, 72.4, 74.3, *(5 * (None,))),
+        for network, file, ap in zip(
+            EFFICIENTDET_LITES,
+            ("dfacfc78", "6dc7ab30", "86c5d55b", "506852cb", "391ddabc"),
+            (26.41, 31.50, 35.06, 38.77, 43.18),
             strict=True,
         )
     ),

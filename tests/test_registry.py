@@ -122,7 +122,7 @@ def test_the_table_fits_80_columns_and_says_what_is_here(monkeypatch, tmp_path, 
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.endswith(":")] == ["yolo:", "classifier:", "ssdlite:", "efficientdet:"]
-    assert len(lines) == 1 + 3 + len(ROWS)
+    assert len(lines) == 1 + 4 + len(ROWS)
     assert max(map(len, lines)) <= 80
     rows = {line.split()[0]: line for line in lines[1:]}
     assert rows["yolov3"].endswith("    here")

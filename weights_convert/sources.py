@@ -18,7 +18,7 @@ from pure_detect.models.efficientnet import LITE, LITE_CONVENTION, TENSORFLOW, T
 from pure_detect.models.mobilenetv3 import LARGE, SMALL, Bottleneck, minimalistic, reduced_tail
 from pure_detect.network import Network
 from weights_convert.hdf5_layout import Source
-from weights_convert.names.efficientdet import automl_names, effdet_names, join_fusion_weights
+from weights_convert.names.efficientdet import automl_names, effdet_names, join_fusion_weights, variable_name
 from weights_convert.names.efficientnet import keras_classifier as efficientnet_keras
 from weights_convert.names.efficientnet import timm_classifier
 from weights_convert.names.matching import Pair, match
@@ -75,6 +75,11 @@ def _efficientdets() -> dict[str, dict[str, Names]]:
             tables[f"efficientdet-{name}"] = {
                 "pytorch": Names(partial(effdet_names, row, convention), TORCH_IGNORED),
                 "tensorflow": Names(partial(automl_names, row, convention, backbone), joined=join_fusion_weights),
+                "keras": Names(
+                    partial(automl_names, row, convention, backbone),
+                    spelling=variable_name,
+                    joined=join_fusion_weights,
+                ),
             }
     effdet_d0 = Names(partial(effdet_names, EFFDET_D0, TIMM), TORCH_IGNORED)
     return {**tables, "efficientdet-d0-effdet": {"pytorch": effdet_d0}}

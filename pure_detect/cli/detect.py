@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pure_detect.boxes.suppression import RULES
 from pure_detect.cli.common import (
     DONE,
     FAILED,
@@ -66,7 +67,7 @@ def add_parser(commands: Any) -> None:
     p.add_argument("--score", type=unit_interval, default=0.5, help="print scores over this (default: 0.5)")
     p.add_argument("--iou", type=unit_interval, help="suppress overlaps over this (default: the model's; YOLO's: 0.45)")
     p.add_argument("--agnostic", action="store_true", help="suppress across classes, not within each")
-    p.add_argument("--nms", choices=("iou", "darknet-greedy", "diou"), default="iou", help="rule (default: iou)")
+    p.add_argument("--nms", choices=RULES, help="rule (default: the model's; YOLO's: iou)")
     p.add_argument(
         "--out", metavar="PATH", help="draw the boxes: a file (.png, .jpg, .webp, ...), or a folder for many images"
     )

@@ -66,7 +66,7 @@ def _row(name: str, published: Published) -> dict[str, Any]:
 def _print_table(rows: list[dict[str, Any]]) -> None:
     """Print the families one under another, so that the long names leave room for the rest in 80 columns."""
     width = max(len(row["name"]) for row in rows)
-    print(f"{'':{width}} {'input':>7} {'params':>7} {'GFLOP':>5} {'published':>9} {'weights':>8}")
+    print(f"{'':{width}} {'input':>9} {'params':>7} {'GFLOP':>5} {'published':>9} {'weights':>8}")
     for family in dict.fromkeys(row["family"] for row in rows):
         print(f"{family}:")
         for row in rows:
@@ -77,7 +77,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _line(row: dict[str, Any], width: int) -> str:
     size = f"{row['width']}x{row['height']}"
     return (
-        f"{row['name']:{width}} {size:>7} {1e-6 * row['parameters']:>6.2f}M {2e-9 * row['multiply_adds']:>5.3g} "
+        f"{row['name']:{width}} {size:>9} {1e-6 * row['parameters']:>6.2f}M {2e-9 * row['multiply_adds']:>5.3g} "
         f"{_accuracy(row):>9} {_weights(row):>8}"
     )
 

@@ -120,3 +120,8 @@ def join_fusion_weights(tensors: Mapping[str, Array]) -> dict[str, Array]:
         elif not (last.startswith(f"{WEIGHT}_") and f"{scope}/{WEIGHT}" in tensors):
             joined[name] = values
     return joined
+
+
+def variable_name(name: str) -> str:
+    """Return the name that a checkpoint gives to a variable of automl's `.h5`, where it ends in `:0`."""
+    return name.removesuffix(":0")
