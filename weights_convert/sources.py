@@ -19,6 +19,7 @@ from pure_detect.models.mobilenetv3 import LARGE, SMALL, Bottleneck, minimalisti
 from pure_detect.network import Network
 from weights_convert.hdf5_layout import Source
 from weights_convert.names.efficientdet import automl_names, effdet_names, join_fusion_weights, variable_name
+from weights_convert.names.efficientdet_tflite import convert_efficientdet_tflite
 from weights_convert.names.efficientnet import keras_classifier as efficientnet_keras
 from weights_convert.names.efficientnet import timm_classifier
 from weights_convert.names.matching import Pair, match
@@ -103,7 +104,11 @@ NAMES: dict[str, dict[str, Names]] = {
     **_efficientnets(),
     **_efficientdets(),
 }
-TFLITE_NETWORKS = ("ssdlite-mobilenetv3-large", "ssdlite-mobilenetv3-small")
+TFLITE: dict[str, Callable[[object, Graph, tflite.TfliteModel], dict[str, Array]]] = {
+    "ssdlite-mobilenetv3-large": convert_tflite,
+    "ssdlite-mobilenetv3-small": convert_tflite,
+    **{f"efficientdet-{name}": convert_efficientdet_tflite for name in LITES},
+}
 
 
 def convert(path: Path, network: Network, rule: BatchNormRule) -> tuple[dict[str, Array], Source]:
@@ -155,9 +160,9 @@ READERS: Mapping[str, Any] = {
 
 
 def _convert_tflite(path: Path, network: Network, graph: Graph) -> dict[str, Array]:
-    if network.name not in TFLITE_NETWORKS:
+    if network.name not in TFLITE:
         raise InputError(f"{path}: expected a file for {network.name}, found TensorFlow Lite, of which none is known")
-    return convert_tflite(path, graph, tflite.read(path))
+    return TFLITE[network.name](path, graph, tflite.read(path))
 
 
 def _convert_named(path: Path, network: Network, graph: Graph, kind: str) -> dict[str, Array]:

@@ -5,6 +5,7 @@ Reads `variables.npz`, `boxes.npz`, `pictures.npz`; writes a checkpoint, and wha
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -16,10 +17,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pure_detect.graph import Graph, Node
 from pure_detect.random_weights import noise_pictures
+from pure_detect.registry import find_network
 
 AVERAGE = "/ExponentialMovingAverage"
 CLASSIFIERS = {"b0": ((224, 224), (199, 230)), "b3": ((128, 96), (97, 131))}
+LITE_SIZE = (96, 160)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -113,6 +117,72 @@ def classifiers(folder: Path) -> None:
         np.savez(folder / f"efficientnet-{name}.npz", **arrays)
 
 
+def in_tensorflow(graph: Graph, parameters: dict[str, Any], x: Any) -> list[Any]:
+    """Run a Lite's graph by TensorFlow's operations on (N, H, W, C)."""
+    values = {graph.input.name: x}
+    for node in graph.nodes:
+        inputs = [values[name] for name in node.inputs]
+        own = {key: tf.constant(parameters[parameter.name]) for key, parameter in node.parameters.items()}
+        values[node.name] = tensorflow_operation(node, inputs, own)
+    return [values[name] for name in graph.outputs]
+
+
+def tensorflow_operation(node: Node, inputs: list[Any], own: dict[str, Any]) -> Any:
+    x = inputs[0]
+    if node.op == "conv2d":
+        step = [1, *node.attributes["stride"], 1]
+        if node.attributes["groups"] > 1:
+            y = tf.nn.depthwise_conv2d(x, tf.transpose(own["weight"], (2, 3, 0, 1)), step, "SAME")
+        else:
+            y = tf.nn.conv2d(x, tf.transpose(own["weight"], (2, 3, 1, 0)), step, "SAME")
+        return tf.nn.bias_add(y, own["bias"]) if "bias" in own else y
+    if node.op == "batch_norm":
+        order = ("scale", "bias", "mean", "variance")
+        return tf.compat.v1.nn.fused_batch_norm(x, *(own[key] for key in order), epsilon=1e-3, is_training=False)[0]
+    if node.op == "activation":
+        return tf.nn.relu6(x)
+    if node.op == "add":
+        return functools.reduce(tf.add, inputs)
+    if node.op == "max_pool":
+        return tf.nn.max_pool2d(x, 3, 2, "SAME")
+    assert node.op == "upsample_nearest", node.op
+    return tf.compat.v1.image.resize_nearest_neighbor(x, node.attributes["size"])
+
+
+def mild_parameters(graph: Graph) -> dict[str, Any]:
+    """Draw weights under which 8-bit rounding stays small, as in trained networks."""
+    rng = np.random.default_rng(1)
+    drawn = {}
+    for name, parameter in graph.parameters.items():
+        key = name.rpartition(".")[2]
+        if key == "weight":
+            values = rng.normal(0, 1, parameter.shape) / np.sqrt(np.prod(parameter.shape[1:]))
+        else:
+            low, high = {"scale": (0.7, 1.3), "variance": (0.5, 1.5)}.get(key, (-0.2, 0.2))
+            values = rng.uniform(low, high, parameter.shape)
+        drawn[name] = values.astype(np.float32)
+    return drawn
+
+
+def lite(folder: Path) -> None:
+    """Write a Lite as TensorFlow Lite, float and quantised, and what TensorFlow computes."""
+    network = find_network("efficientdet-lite0")
+    graph = network.build(*LITE_SIZE)
+    parameters = mild_parameters(graph)
+    x = 4 * noise_pictures((1, 3, *LITE_SIZE), np.random.default_rng(0)).transpose(0, 2, 3, 1) - 2
+    function = tf.function(lambda image: in_tensorflow(graph, parameters, image))
+    concrete = function.get_concrete_function(tf.TensorSpec(x.shape, tf.float32))
+    for kind in ("float", "dynamic", "int8"):
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+        if kind != "float":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if kind == "int8":
+            converter.representative_dataset = lambda: ([x] for _ in range(2))
+        (folder / f"lite0-{kind}.tflite").write_bytes(converter.convert())
+    outputs = [np.asarray(value).transpose(0, 3, 1, 2) for value in concrete(tf.constant(x))]
+    np.savez(folder / "lite0.npz", *outputs, image=x.transpose(0, 3, 1, 2))
+
+
 if __name__ == "__main__":
     keras.utils.set_random_seed(0)
     here = Path(sys.argv[1])
@@ -120,3 +190,4 @@ if __name__ == "__main__":
     suppress(here)
     prepare(here)
     classifiers(here)
+    lite(here)

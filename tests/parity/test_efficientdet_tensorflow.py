@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pure_detect.boxes.soft_nms import soft_nms
+from pure_detect.errors import InputError
 from pure_detect.image import prepare
 from pure_detect.models.efficientdet import EFFICIENTDETS, IMAGENET
 from pure_detect.random_weights import random_parameters
@@ -118,3 +119,26 @@ def test_kerass_classifiers_agree(name: str, size: tuple[int, int], folder: Path
     assert_outputs_agree(ReferenceExecutor(network.build(*size), converted)(x, keep=list(theirs)), theirs)
     for key, value in theirs.items():
         assert np.abs(value[0] - value[1]).max() > 0.1 * np.abs(value).max(), key
+
+
+# What rounding the weights to 8 bits costs, as a share of the largest output.
+@pytest.mark.parametrize(("kind", "limit"), [("float", 1e-5), ("dynamic", 0.05), ("int8", 0.05)])
+def test_a_lite_comes_back_from_tensorflow_lite(kind: str, limit: float, folder: Path) -> None:
+    network = find_network("efficientdet-lite0")
+    converted, source = convert(folder / f"lite0-{kind}.tflite", network, network.batch_norm_rule)
+    assert source.format == "tflite"
+    with np.load(folder / "lite0.npz") as arrays:
+        x = arrays["image"]
+        graph = network.build(*x.shape[2:])
+        ours = ReferenceExecutor(graph, converted)(x)
+        for i, name in enumerate(graph.outputs):
+            theirs = arrays[f"arr_{i}"]
+            assert np.abs(ours[name] - theirs).max() <= limit * np.abs(theirs).max(), name
+
+
+def test_a_lite_of_another_size_is_refused_by_the_convolutions_that_are_not_there(folder: Path) -> None:
+    network = find_network("efficientdet-lite1")
+    with pytest.raises(
+        InputError, match=r"lite0-float\.tflite: expected the network's convolutions, found none in the"
+    ):
+        convert(folder / "lite0-float.tflite", network, network.batch_norm_rule)

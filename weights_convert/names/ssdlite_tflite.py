@@ -57,7 +57,7 @@ def convert_tflite(path: object, graph: Graph, model: TfliteModel) -> dict[str, 
     parameters: dict[str, Array] = {}
     normed_by = {node.inputs[0]: node for node in graph.nodes if node.op == "batch_norm"}
     for node, operator in zip(nodes, operators):
-        weight, bias = _weight_and_bias(model, operator)
+        weight, bias = weight_and_bias(model, operator)
         expected = node.parameters["weight"].shape
         if weight is None or bias is None or weight.shape != expected or bias.shape != expected[:1]:
             found = "none" if weight is None else weight.shape
@@ -67,13 +67,13 @@ def convert_tflite(path: object, graph: Graph, model: TfliteModel) -> dict[str, 
         if "bias" in node.parameters:
             parameters[node.parameters["bias"].name] = bias
         else:
-            parameters.update(_identity(normed_by[node.name], bias))
+            parameters.update(identity_norm(normed_by[node.name], bias, np.ones_like(bias)))
     if problems:
         raise InputError(f"{path}: {len(problems)} convolutions do not fit the network: {'; '.join(problems)}")
     return parameters
 
 
-def _weight_and_bias(model: TfliteModel, operator: Operator) -> tuple[Array | None, Array | None]:
+def weight_and_bias(model: TfliteModel, operator: Operator) -> tuple[Array | None, Array | None]:
     """Return an operator's weights as (out, in, height, width), dequantised, and its bias."""
     inputs: Sequence[int] = operator.inputs
     weight = model.tensors[inputs[1]].values
@@ -84,12 +84,12 @@ def _weight_and_bias(model: TfliteModel, operator: Operator) -> tuple[Array | No
     return np.ascontiguousarray(weight.transpose(axes), np.float32), bias
 
 
-def _identity(norm: Node, bias: Array) -> dict[str, Array]:
-    """Return the vectors of a batch norm that only adds a bias."""
+def identity_norm(norm: Node, bias: Array, scale: Array) -> dict[str, Array]:
+    """Return the vectors of a batch norm that only multiplies and adds a bias."""
     epsilon = norm.attributes["epsilon"]
     deviation_one = 1 - epsilon if norm.attributes["epsilon_inside"] else (1 - epsilon) ** 2
     values = {
-        "scale": np.ones_like(bias),
+        "scale": scale,
         "bias": bias,
         "mean": np.zeros_like(bias),
         "variance": np.full_like(bias, deviation_one),
