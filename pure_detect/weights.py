@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from pure_detect.errors import InputError, shown
 from pure_detect.graph import BatchNormRule, Graph
 from pure_detect.hdf5_heaps import check_global_heaps
+from pure_detect.hdf5_safety import MOST_OBJECTS, attribute, datasets, has, member
 from pure_detect.image import Preprocessing
 
 LAYOUT_VERSION = 1
@@ -68,13 +69,20 @@ def open_weights(path: str | Path) -> h5py.File:
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: expected a weight file, found {'a folder' if Path(path).is_dir() else 'nothing'}")
+    expected = "expected an HDF5 weight file made by weights-convert"
+    if not _starts_as_hdf5(path):  # HDF5 looks further on too; ours have nothing in front
+        raise InputError(f"{path}: {expected}, found another format")
     _check_heaps(path)
     try:
         file = h5py.File(path, "r")
-        version = file.attrs.get("layout_version")
+        version = attribute(file, "layout_version") if "layout_version" in file.attrs else None
+    except InputError as error:
+        raise InputError(
+            f"{path}: expected layout version {LAYOUT_VERSION}, found version {error}; "
+            "make it anew with weights-convert"
+        ) from None
     except DAMAGE:
-        found = "a damaged or shortened one" if _starts_as_hdf5(path) else "another format"
-        raise InputError(f"{path}: expected an HDF5 weight file made by weights-convert, found {found}") from None
+        raise InputError(f"{path}: {expected}, found a damaged or shortened one") from None
     if not isinstance(version, (int, np.integer)) or version != LAYOUT_VERSION:
         file.close()
         found = "an HDF5 file without one" if version is None else f"version {shown(version)}"
@@ -86,8 +94,6 @@ def open_weights(path: str | Path) -> h5py.File:
 
 def _check_heaps(path: str | Path) -> None:
     """Refuse a damaged file on which the HDF5 library would not come to an end."""
-    if not _starts_as_hdf5(path):
-        return
     with open(path, "rb") as file:
         content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     try:
@@ -113,21 +119,18 @@ def read_header(path: str | Path) -> WeightFile:
     """
     with open_weights(path) as file:
         try:
-            attributes = file.attrs
+            place = attribute(file, "batch_norm_epsilon_place")
             return WeightFile(
                 path=Path(path),
-                model=str(attributes["model"]),
-                cfg=str(attributes["cfg"]),
-                graph_fingerprint=str(attributes["graph_fingerprint"]),
-                labels=_labels_from_json(attributes["labels"]),
-                preprocessing=preprocessing_from_json(attributes["preprocessing"]),
-                batch_norm_rule=BatchNormRule(
-                    float(attributes["batch_norm_epsilon"]),
-                    attributes["batch_norm_epsilon_place"] == "inside",
-                ),
-                source_header=dict(json.loads(attributes["source_header"])),
+                model=str(attribute(file, "model")),
+                cfg=str(attribute(file, "cfg")),
+                graph_fingerprint=str(attribute(file, "graph_fingerprint")),
+                labels=_labels_from_json(attribute(file, "labels")),
+                preprocessing=preprocessing_from_json(attribute(file, "preprocessing")),
+                batch_norm_rule=BatchNormRule(float(attribute(file, "batch_norm_epsilon")), place == "inside"),
+                source_header=dict(json.loads(attribute(file, "source_header"))),
             )
-        except DAMAGE as error:
+        except (InputError, *DAMAGE) as error:
             raise InputError(f"{path}: expected the attributes of layout version 1, found {error}") from None
 
 
@@ -154,16 +157,16 @@ def read_parameters(path: str | Path, graph: Graph) -> dict[str, Array]:
     """
     with open_weights(path) as file:
         try:
-            return _read_all(path, file, graph)
-        except InputError:
-            raise
+            return _read_all(file, graph)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         except DAMAGE as error:
             found = f"a damaged one: {shown(str(error))}"
             raise InputError(f"{path}: expected a whole weight file, found {found}") from None
 
 
-def _read_all(path: str | Path, file: h5py.File, graph: Graph) -> dict[str, Array]:
-    found = dict(_datasets(file))
+def _read_all(file: h5py.File, graph: Graph) -> dict[str, Array]:
+    found = _datasets(file)
     problems = [f"{name}: unknown" for name in found if name not in graph.parameters]
     for name, parameter in graph.parameters.items():
         dataset = found.get(name)
@@ -172,19 +175,16 @@ def _read_all(path: str | Path, file: h5py.File, graph: Graph) -> dict[str, Arra
         elif dataset.shape != parameter.shape or dataset.dtype not in (np.float32, np.float16):
             problems.append(f"{name}: expected float {parameter.shape}, found {dataset.dtype} {dataset.shape}")
     if problems:
-        raise InputError(f"{path}: {len(problems)} tensors do not fit the network: {'; '.join(problems)}")
+        raise InputError(f"{len(problems)} tensors do not fit the network: {'; '.join(problems)}")
     return {name: found[name][()].astype(np.float32, copy=False) for name in graph.parameters}
 
 
-def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield (parameter name, dataset) for everything under `/parameters`."""
-    items: list[tuple[str, h5py.Dataset]] = []
-
-    def collect(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            items.append((name.replace("/", "."), item))
-
-    group = file.get(PARAMETERS)
-    if isinstance(group, h5py.Group):
-        group.visititems(collect)
-    yield from items
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return everything under `/parameters` by parameter name."""
+    if not has(file, PARAMETERS):
+        return {}
+    group = member(file, PARAMETERS, h5py.Group)
+    items = list(islice(datasets(group), MOST_OBJECTS + 1))
+    if len(items) > MOST_OBJECTS:
+        raise InputError(f"expected at most {MOST_OBJECTS:,} tensors, found more")
+    return {path.replace("/", "."): dataset for path, dataset in items}

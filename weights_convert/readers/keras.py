@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import h5py
 
 from pure_detect.errors import InputError
 from pure_detect.hdf5_heaps import check_global_heaps
+from pure_detect.hdf5_safety import checked, has, member
 from weights_convert.readers.content import Array, located, shown
 from weights_convert.readers.named_tensors import MAX_TENSORS, check_growth, check_name, converted, map_file
 
@@ -50,9 +50,10 @@ def matches(path: str | Path, head: bytes) -> bool:
     if not head.startswith(MAGIC):
         return False
     try:
+        check_global_heaps(map_file(path, EXPECTED))
         with h5py.File(path, "r") as file:
             return OUR_MARK not in file.attrs and (_weights_group(file) is not None or _is_native(file))
-    except DAMAGE:
+    except (InputError, *DAMAGE):
         return False
 
 
@@ -93,24 +94,24 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
         raise InputError(f"expected {EXPECTED}, found {found}; in Keras, model.save('FILE.h5') writes it")
     datasets: dict[str, h5py.Dataset] = {}
     layers = [name for name in _names(group, LAYERS) if name != TOP_LEVEL]
-    for layer in [*layers, *([TOP_LEVEL] if TOP_LEVEL in group else [])]:
-        member = _member(group, layer, h5py.Group)
-        for weight in _names(member, WEIGHTS):
+    for layer in [*layers, *([TOP_LEVEL] if has(group, TOP_LEVEL) else [])]:
+        found = member(group, layer, h5py.Group)
+        for weight in _names(found, WEIGHTS):
             name = _canonical(layer, weight)
             if name in datasets:
                 raise InputError(f"expected every weight once, found {shown(name)} twice")
-            datasets[name] = _checked(name, _member(member, weight, h5py.Dataset))
+            datasets[name] = checked(name, member(found, weight, h5py.Dataset))
     return datasets
 
 
 def _weights_group(file: h5py.File) -> h5py.Group | None:
     """Return the group whose attributes name the layers, or None where the file has none."""
-    group = _member(file, WHOLE_MODEL, h5py.Group) if WHOLE_MODEL in file else file
+    group = member(file, WHOLE_MODEL, h5py.Group) if has(file, WHOLE_MODEL) else file
     return group if LAYERS in group.attrs or f"{LAYERS}0" in group.attrs else None
 
 
 def _is_native(file: h5py.File) -> bool:
-    return any(name in file for name in NATIVE)
+    return any(has(file, name) for name in NATIVE)
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
@@ -137,38 +138,6 @@ def _strings(group: h5py.Group, attribute: str) -> list[str]:
     for name in names:
         check_name(name)
     return names
-
-
-def _member(group: h5py.Group, path: str, kind: type) -> Any:
-    """Return what lies under a path, each step of which must be in this file and no detour."""
-    item: Any = group
-    for step in path.split("/"):
-        link = item.get(step, getlink=True) if isinstance(item, h5py.Group) and step not in ("", ".") else None
-        if not isinstance(link, h5py.HardLink):
-            found = "nothing" if link is None else f"a link elsewhere ({type(link).__name__})"
-            raise InputError(f"expected {shown(path)} in {shown(group.name)}, found {found}")
-        item = item[step]
-    if not isinstance(item, kind):
-        raise InputError(
-            f"expected {shown(path)} in {shown(group.name)} as a {kind.__name__}, found a {type(item).__name__}"
-        )
-    return item
-
-
-def _checked(name: str, dataset: h5py.Dataset) -> h5py.Dataset:
-    """Refuse a dataset whose values are not numbers, or do not lie in this file as they are."""
-    plan = dataset.id.get_create_plist()
-    if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
-        raise InputError(f"expected the values of {shown(name)} in this file, found them stored outside")
-    if plan.get_nfilters():
-        raise InputError(f"expected {shown(name)} stored as it is, found it compressed; h5repack -f NONE undoes that")
-    if dataset.shape is None or dataset.dtype.kind not in "fiub":
-        raise InputError(f"expected numbers in {shown(name)}, found {dataset.dtype}")
-    if dataset.id.get_storage_size() < dataset.nbytes:
-        raise InputError(
-            f"expected {dataset.nbytes:,} bytes of values of {shown(name)}, found {dataset.id.get_storage_size():,}"
-        )
-    return dataset
 
 
 def _canonical(layer: str, weight: str) -> str:
