@@ -31,6 +31,7 @@ RESIZE_MODES: tuple[str, ...] = (
     "crop-darknet",
 )
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of R, G and B from 0 to 1
 GREY = 127.5  # Darknet's letterbox fill: 0.5 at scale 1/255
 
 
@@ -153,9 +154,9 @@ def prepare(
     """Fit RGB pixels to a network's input size and scale.
 
     `stretch` and `crop` resize 8-bit pixels, then scale them: equal to OpenCV in every bit. The other modes scale
-    first and resize floats: equal at scale 1/255 to Darknet in every bit, where `letterbox` and `crop-darknet`
-    differ only in the last row of the resized picture (see :func:`pure_detect.resize.align_corners`). Mean and std
-    follow.
+    first and resize floats: Darknet's are equal to it at scale 1/255 in every bit, where `letterbox` and
+    `crop-darknet` differ only in the last row of the resized picture (see
+    :func:`pure_detect.resize.align_corners`). `top-left-pillow` leaves 8-bit pixels to Pillow. Mean and std follow.
 
     Parameters
     ----------
@@ -323,7 +324,7 @@ def _top_left_pillow(
     H, W = placement.resized_height, placement.resized_width
     resized = Image.fromarray(pixels).resize((W, H), Image.Resampling.BICUBIC)
     canvas = np.empty((placement.input_height, placement.input_width, 3), np.uint8)
-    canvas[:] = [round(value / preprocessing.scale) for value in preprocessing.mean]
+    canvas[:] = [min(max(round(value / preprocessing.scale), 0), 255) for value in preprocessing.mean]
     canvas[:H, :W] = np.asarray(resized)
     return canvas.transpose(2, 0, 1).astype(np.float32, order="C") * np.float32(preprocessing.scale)
 

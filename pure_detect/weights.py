@@ -75,21 +75,27 @@ def open_weights(path: str | Path) -> h5py.File:
     _check_heaps(path)
     try:
         file = h5py.File(path, "r")
-        version = attribute(file, "layout_version") if "layout_version" in file.attrs else None
-    except InputError as error:
-        raise InputError(
-            f"{path}: expected layout version {LAYOUT_VERSION}, found version {error}; "
-            "make it anew with weights-convert"
-        ) from None
+        wrong = _wrong_version(file)
     except DAMAGE:
         raise InputError(f"{path}: {expected}, found a damaged or shortened one") from None
-    if not isinstance(version, (int, np.integer)) or version != LAYOUT_VERSION:
+    if wrong:
         file.close()
-        found = "an HDF5 file without one" if version is None else f"version {shown(version)}"
         raise InputError(
-            f"{path}: expected layout version {LAYOUT_VERSION}, found {found}; make it anew with weights-convert"
+            f"{path}: expected layout version {LAYOUT_VERSION}, found {wrong}; make it anew with weights-convert"
         )
     return file
+
+
+def _wrong_version(file: h5py.File) -> str:
+    """Return what stands in the place of this layout version; nothing if it is this one."""
+    if "layout_version" not in file.attrs:
+        return "an HDF5 file without one"
+    try:
+        version = attribute(file, "layout_version")
+    except InputError as error:
+        return f"version {error}"
+    same = isinstance(version, (int, np.integer)) and version == LAYOUT_VERSION
+    return "" if same else f"version {shown(version)}"
 
 
 def _check_heaps(path: str | Path) -> None:

@@ -23,7 +23,7 @@ from pure_detect.models.mobilenetv3 import (
     MOBILENETV3_SMALL_MINIMALISTIC_KERAS,
 )
 from pure_detect.network import Network
-from weights_convert.names.mobilenetv3 import keras_3_spelling
+from weights_convert.names.frameworks import keras_3_spelling
 from weights_convert.sources import NAMES, convert, format_of
 
 Array = NDArray[Any]

@@ -22,8 +22,9 @@ from weights_convert.names.efficientdet import automl_names, effdet_names, join_
 from weights_convert.names.efficientdet_tflite import convert_efficientdet_tflite
 from weights_convert.names.efficientnet import keras_classifier as efficientnet_keras
 from weights_convert.names.efficientnet import timm_classifier
+from weights_convert.names.frameworks import SLIM, TORCH_IGNORED, keras_3_spelling
 from weights_convert.names.matching import Pair, match
-from weights_convert.names.mobilenetv3 import SLIM, TORCH_IGNORED, keras_3_spelling, keras_classifier, torch_classifier
+from weights_convert.names.mobilenetv3 import keras_classifier, torch_classifier
 from weights_convert.names.ssdlite import tensorflow_ssdlite, torchvision_ssdlite
 from weights_convert.names.ssdlite_tflite import convert_tflite
 from weights_convert.readers import (

@@ -77,17 +77,14 @@ def nms(
     Loss (2020), section 3.3. Darknet sorts with qsort, which leaves the order of equal scores open.
     """
     _check_options(iou_threshold, rule, beta, limit)
-    boxes, all_scores, classes = as_candidates(boxes_xyxy, scores, class_ids)
-    if class_agnostic:
-        classes = np.zeros_like(classes)
+    boxes, all_scores, classes = as_candidates(boxes_xyxy, scores, class_ids, class_agnostic)
     valid = np.flatnonzero(~np.isnan(all_scores))
     # Every class becomes one run, the best score first; lexsort is stable, so ties stay in their order.
     order = valid[np.lexsort((-all_scores[valid], classes[valid]))]
     power = {"iou": 0.0, "darknet-greedy": DARKNET_GREEDY_BETA, "diou": float(beta)}[rule]
     keep = np.ones(len(order), np.bool_)
     jit.run(_suppress, boxes[order], classes[order], float(iou_threshold), power, keep)
-    kept = np.sort(order[keep])
-    return kept[np.argsort(-all_scores[kept], kind="stable")][:limit]
+    return best_first(order[keep], all_scores, limit)
 
 
 @jit.kernel
@@ -152,14 +149,25 @@ def _check_options(iou_threshold: float, rule: str, beta: float, limit: int | No
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
     if not 0 < beta < np.inf:
         raise ValueError(f"beta must be a number greater than 0, got {beta}")
+    check_limit(limit)
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a number of boxes that there cannot be."""
     if limit is not None and limit < 0:
         raise ValueError(f"limit must be None or at least 0, got {limit}")
 
 
+def best_first(indices: NDArray[np.int64], scores: NDArray[np.float64], limit: int | None) -> NDArray[np.int64]:
+    """Return the `limit` indices with the best scores; of equal scores the lower index first."""
+    indices = np.sort(indices)
+    return indices[np.argsort(-scores[indices], kind="stable")][:limit]
+
+
 def as_candidates(
-    boxes_xyxy: ArrayLike, scores: ArrayLike, class_ids: ArrayLike
+    boxes_xyxy: ArrayLike, scores: ArrayLike, class_ids: ArrayLike, class_agnostic: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return the three arrays as the kernel takes them, or say which does not fit."""
+    """Return the three arrays as the kernels take them, or say which does not fit; agnostic, all are of class 0."""
     boxes, all_scores, classes = np.asarray(boxes_xyxy), np.asarray(scores), np.asarray(class_ids)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes_xyxy must have shape (K, 4), got {boxes.shape}")
@@ -168,4 +176,5 @@ def as_candidates(
             raise ValueError(f"{name} must have shape ({len(boxes)},), one a box, got {array.shape}")
     if len(classes) and not np.issubdtype(classes.dtype, np.integer):
         raise ValueError(f"class_ids must be integers, got {classes.dtype}")
-    return boxes.astype(np.float64), all_scores.astype(np.float64), classes.astype(np.int64)
+    classes = np.zeros(len(boxes), np.int64) if class_agnostic else classes.astype(np.int64)
+    return boxes.astype(np.float64), all_scores.astype(np.float64), classes

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pure_detect import jit
-from pure_detect.boxes.nms import as_candidates, iou_of
+from pure_detect.boxes.nms import as_candidates, best_first, check_limit, iou_of
 
 
 def soft_nms(
@@ -65,20 +65,17 @@ def soft_nms(
         raise ValueError(f"sigma must be a number greater than 0, got {sigma}")
     if np.isnan(score_threshold):
         raise ValueError("score_threshold must be a number, got NaN")
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit must be None or at least 0, got {limit}")
-    boxes, all_scores, classes = as_candidates(boxes_xyxy, scores, class_ids)
-    if class_agnostic:
-        classes = np.zeros_like(classes)
+    check_limit(limit)
+    boxes, all_scores, classes = as_candidates(boxes_xyxy, scores, class_ids, class_agnostic)
     order = np.argsort(classes, kind="stable")
     ends = np.flatnonzero(np.diff(classes[order], append=np.iinfo(np.int64).max)) + 1
     decayed = all_scores[order]
     taken = np.zeros(len(order), np.bool_)
-    jit.run(_decay, boxes[order], ends, float(sigma), float(score_threshold), decayed, taken)
+    most = len(order) if limit is None else limit
+    jit.run(_decay, boxes[order], ends, float(sigma), float(score_threshold), most, decayed, taken)
     result = np.empty_like(decayed)
     result[order] = decayed
-    kept = np.sort(order[taken])
-    kept = kept[np.argsort(-result[kept], kind="stable")][:limit]
+    kept = best_first(order[taken], result, limit)
     return kept, result[kept]
 
 
@@ -88,13 +85,14 @@ def _decay(
     ends: NDArray[np.int64],
     sigma: float,
     threshold: float,
+    most: int,
     scores: NDArray[np.float64],
     taken: NDArray[np.bool_],
 ) -> None:
-    """Take out the boxes of each class, whose run ends before ends[c], and shrink `scores` (K,) as it goes."""
+    """Take out `most` boxes of each class at most, whose run ends before ends[c]; shrink `scores` (K,) on the way."""
     start = 0
     for end in ends:
-        while True:
+        for _ in range(most):
             best = -1
             for i in range(start, end):
                 if not taken[i] and scores[i] > threshold and (best < 0 or scores[i] > scores[best]):

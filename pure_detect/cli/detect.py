@@ -67,7 +67,7 @@ def add_parser(commands: Any) -> None:
     p.add_argument("--score", type=unit_interval, default=0.5, help="print scores over this (default: 0.5)")
     p.add_argument("--iou", type=unit_interval, help="suppress overlaps over this (default: the model's; YOLO's: 0.45)")
     p.add_argument("--agnostic", action="store_true", help="suppress across classes, not within each")
-    p.add_argument("--nms", choices=RULES, help="rule (default: the model's; YOLO's: iou)")
+    p.add_argument("--nms", choices=RULES, help="rule (default: the model's; YOLO's, and with --iou: iou)")
     p.add_argument(
         "--out", metavar="PATH", help="draw the boxes: a file (.png, .jpg, .webp, ...), or a folder for many images"
     )

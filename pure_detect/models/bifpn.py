@@ -91,7 +91,7 @@ def cell(net: Builder, levels: Mapping[int, Tensor], channels: int, style: Style
             for source in node.inputs
         ]
         x = fuse(net, inputs, style, name=f"{name}.{node.name}.fuse")
-        maps[node.name] = separable(net, x, style, name=f"{name}.{node.name}")
+        maps[node.name] = combined(net, x, style, name=f"{name}.{node.name}")
     return {level: maps[f"p{level}_out"] for level in levels}
 
 
@@ -122,10 +122,26 @@ def fuse(net: Builder, inputs: list[Tensor], style: Style, name: str) -> Tensor:
     return net.weighted_add(inputs, normalization="relu", name=name)
 
 
-def separable(net: Builder, x: Tensor, style: Style, name: str) -> Tensor:
-    """Record what stands behind each fusion: activation, depthwise 3x3, 1x1, batch norm, and no activation."""
-    channels = x.shape[0]
+def combined(net: Builder, x: Tensor, style: Style, name: str) -> Tensor:
+    """Record what stands behind each fusion: activation, separable convolution, batch norm, and no activation."""
     x = net.activation(x, style.activation, name=f"{name}.activation")
-    x = net.conv(x, channels, kernel=3, padding=style.padding, groups=channels, bias=False, name=f"{name}.depthwise")
-    x = net.conv(x, channels, kernel=1, bias=style.redundant_bias, name=f"{name}.pointwise")
+    x = separable_conv(net, x, x.shape[0], style, bias=style.redundant_bias, name=name)
     return net.batch_norm(x, rule=BATCH_NORM, name=f"{name}.batch_norm")
+
+
+def separable_conv(
+    net: Builder, x: Tensor, channels: int, style: Style, *, bias: bool, name: str, stored_as: str | None = None
+) -> Tensor:
+    """Add a depthwise 3x3 and a 1x1 convolution, nothing in between; `stored_as` as in :meth:`Builder.conv`."""
+    groups, stored_as = x.shape[0], stored_as or name
+    x = net.conv(
+        x,
+        groups,
+        kernel=3,
+        padding=style.padding,
+        groups=groups,
+        bias=False,
+        name=f"{name}.depthwise",
+        stored_as=f"{stored_as}.depthwise",
+    )
+    return net.conv(x, channels, kernel=1, bias=bias, name=f"{name}.pointwise", stored_as=f"{stored_as}.pointwise")

@@ -20,12 +20,10 @@ from typing import NamedTuple
 from pure_detect.boxes.anchors import EFFICIENTDET_ASPECTS, SQUARE_ROOT_ASPECTS, Aspects, octave_anchors
 from pure_detect.boxes.decode_efficientdet import EfficientDetHead
 from pure_detect.graph import BatchNormRule, Builder, Tensor
-from pure_detect.image import Preprocessing
+from pure_detect.image import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pure_detect.labels import COCO_91
-from pure_detect.models.bifpn import BATCH_NORM, Style, bifpn
+from pure_detect.models.bifpn import BATCH_NORM, Style, bifpn, separable_conv
 from pure_detect.models.efficientnet import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     LITE,
     LITE_CONVENTION,
     TENSORFLOW,
@@ -110,29 +108,11 @@ def head(net: Builder, x: Tensor, channels: int, row: Row, name: str, level: int
     style = row.style
     for i in range(row.repeats):
         own, shared = f"{name}.p{level}.conv{i}", f"{name}.conv{i}"
-        x = separable_conv(net, x, row.channels, style, style.redundant_bias, name=own, stored_as=shared)
+        x = separable_conv(net, x, row.channels, style, bias=style.redundant_bias, name=own, stored_as=shared)
         x = net.batch_norm(x, rule=BATCH_NORM, name=f"{own}.batch_norm")
         x = net.activation(x, style.activation, name=f"{own}.activation")
     own = f"{name}.p{level}.predict"
     return separable_conv(net, x, channels, style, bias=True, name=own, stored_as=f"{name}.predict")
-
-
-def separable_conv(
-    net: Builder, x: Tensor, channels: int, style: Style, bias: bool, name: str, stored_as: str
-) -> Tensor:
-    """Add a depthwise 3x3 and a 1x1 convolution, nothing in between."""
-    groups = x.shape[0]
-    x = net.conv(
-        x,
-        groups,
-        kernel=3,
-        padding=style.padding,
-        groups=groups,
-        bias=False,
-        name=f"{name}.depthwise",
-        stored_as=f"{stored_as}.depthwise",
-    )
-    return net.conv(x, channels, kernel=1, bias=bias, name=f"{name}.pointwise", stored_as=f"{stored_as}.pointwise")
 
 
 IMAGENET = Preprocessing("top-left", mean=IMAGENET_MEAN, std=IMAGENET_STD)

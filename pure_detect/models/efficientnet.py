@@ -20,7 +20,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from pure_detect.graph import BatchNormRule, Builder, Tensor
-from pure_detect.image import Preprocessing
+from pure_detect.image import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pure_detect.models.blocks import SqueezeExcite, inverted_residual, make_divisible
 from pure_detect.network import Definition, Network
 
@@ -150,9 +150,6 @@ def efficientnet_classifier(net: Builder, scaling: Scaling, convention: Conventi
     x = net.global_average_pool(x, name="pool")
     x = net.conv(x, 1000, kernel=1, name="classifier")
     return Definition([net.softmax(x, name="probabilities")])
-
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _classifier(i: int, scaling: Scaling) -> Network:

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from pure_detect.graph import BatchNormRule, Builder, Tensor
-from pure_detect.image import Preprocessing
+from pure_detect.image import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pure_detect.models.blocks import SqueezeExcite, inverted_residual, make_divisible
 from pure_detect.network import Definition, Network
 
@@ -155,7 +155,7 @@ def mobilenetv3_classifier(
 
 
 LARGE_HIDDEN, SMALL_HIDDEN = 1280, 1024
-TORCHVISION_PIXELS = Preprocessing("crop", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+TORCHVISION_PIXELS = Preprocessing("crop", mean=IMAGENET_MEAN, std=IMAGENET_STD)
 KERAS_PIXELS = Preprocessing("crop", scale=1 / 127.5, mean=(1.0, 1.0, 1.0))
 
 

@@ -23,8 +23,8 @@ from pure_detect.random_weights import noise_pictures, random_parameters
 from pure_detect.reference import ReferenceExecutor
 from tests.comparisons import assert_outputs_agree
 from tests.parity.torchvision_cpu import import_torchvision
+from weights_convert.names.frameworks import TORCH_IGNORED
 from weights_convert.names.matching import match
-from weights_convert.names.mobilenetv3 import TORCH_IGNORED
 from weights_convert.names.ssdlite import torchvision_ssdlite
 
 torch = pytest.importorskip("torch", reason="needs the extra parity")

@@ -9,9 +9,9 @@ import numpy as np
 from pure_detect.models.bifpn import fusion_nodes
 from pure_detect.models.efficientdet import STAGES_OF_LEVELS, Row
 from pure_detect.models.efficientnet import Convention, scaled_stages
-from weights_convert.names.efficientnet import VARIABLES, automl_backbone, timm_backbone
+from weights_convert.names.efficientnet import automl_backbone, timm_backbone
+from weights_convert.names.frameworks import TORCH, VARIABLES, conv_pairs, norm_pairs
 from weights_convert.names.matching import Array, Pair, from_hwci, from_hwio, from_vector
-from weights_convert.names.mobilenetv3 import TORCH, conv_pairs, norm_pairs
 
 LOWEST = min(STAGES_OF_LEVELS)
 TOP = max(STAGES_OF_LEVELS)  # of the backbone's

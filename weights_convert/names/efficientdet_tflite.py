@@ -7,7 +7,6 @@ and ours gets the lowest level's weights, with the multiples as the other levels
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from pure_detect.errors import InputError
 from pure_detect.graph import Graph, Node
-from weights_convert.names.ssdlite_tflite import CONVOLUTIONS, identity_norm, weight_and_bias
 from weights_convert.names.structure import IMAGE, Step, same_places
+from weights_convert.names.tflite_convolutions import CONVOLUTIONS, identity_norm, weight_and_bias
 from weights_convert.readers.tflite import Operator, TfliteModel
 
 Array = NDArray[Any]
@@ -46,7 +45,7 @@ def convert_efficientdet_tflite(path: object, graph: Graph, model: TfliteModel) 
         sharing.setdefault(node.parameters["weight"].name, []).append(node)
     parameters: dict[str, Array] = {}
     for group in sharing.values():
-        operators = [model.operators[int(str(found[node.name]))] for node in group]
+        operators = [model.operators[found[node.name]] for node in group]
         tensors = [weight_and_bias(model, operator) for operator in operators]
         for node, (weight, bias) in zip(group, tensors):
             first = tensors[0][0]
@@ -58,10 +57,10 @@ def convert_efficientdet_tflite(path: object, graph: Graph, model: TfliteModel) 
     return parameters
 
 
-def _our_steps(graph: Graph) -> dict[Hashable, Step]:
+def _our_steps(graph: Graph) -> dict[Any, Step]:
     """Return convolutions, sums, pools and resizings; the others neither join nor split anything."""
-    made_by: dict[str, Hashable] = {graph.input.name: IMAGE}
-    steps: dict[Hashable, Step] = {}
+    made_by: dict[str, Any] = {graph.input.name: IMAGE}
+    steps: dict[Any, Step] = {}
     for node in graph.nodes:
         kind = node.parameters["weight"].shape if node.op == "conv2d" else OUR_KINDS.get(node.op)
         made_by[node.name] = node.name if kind else made_by[node.inputs[0]]
@@ -70,9 +69,9 @@ def _our_steps(graph: Graph) -> dict[Hashable, Step]:
     return steps
 
 
-def _their_steps(model: TfliteModel) -> dict[Hashable, Step]:
-    made_by: dict[int, Hashable] = dict.fromkeys(model.inputs, IMAGE)
-    steps: dict[Hashable, Step] = {}
+def _their_steps(model: TfliteModel) -> dict[Any, Step]:
+    made_by: dict[int, Any] = dict.fromkeys(model.inputs, IMAGE)
+    steps: dict[Any, Step] = {}
     for i, operator in enumerate(model.operators):
         sources = [made_by[index] for index in operator.inputs if index in made_by]
         kind = _kind(model, operator, len(sources))
@@ -83,7 +82,7 @@ def _their_steps(model: TfliteModel) -> dict[Hashable, Step]:
     return steps
 
 
-def _kind(model: TfliteModel, operator: Operator, sources: int) -> Hashable:
+def _kind(model: TfliteModel, operator: Operator, sources: int) -> Any:
     if operator.name in CONVOLUTIONS:
         weight = weight_and_bias(model, operator)[0]
         return None if weight is None else weight.shape

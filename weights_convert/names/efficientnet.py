@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pure_detect.models.efficientnet import TENSORFLOW, Convention, Scaling, scaled_stages
+from weights_convert.names.frameworks import VARIABLES, conv_pairs, keras_conv, keras_unit, norm_pairs, torch_conv_norm
 from weights_convert.names.matching import Pair, from_dense, from_hwci, from_hwio, from_matrix
-from weights_convert.names.mobilenetv3 import TORCH, Names, conv_pairs, keras_conv, keras_unit, norm_pairs
-
-VARIABLES = Names("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
-
-
-def timm_unit(ours: str, conv: str, norm: str) -> Iterator[Pair]:
-    """Yield a convolution and the batch norm behind it."""
-    yield Pair(f"{ours}.conv.weight", f"{conv}.weight")
-    yield from norm_pairs(f"{ours}.batch_norm", f"{norm}.", TORCH)
 
 
 def timm_backbone(scaling: Scaling, convention: Convention, prefix: str = "") -> Iterator[Pair]:
     """Yield timm's EfficientNet; in the first stage, which has no expansion, `conv_pw` is the projection."""
-    yield from timm_unit("backbone.stem", f"{prefix}conv_stem", f"{prefix}bn1")
+    yield from torch_conv_norm("backbone.stem", f"{prefix}conv_stem", f"{prefix}bn1")
     for i, row in enumerate(scaled_stages(scaling, convention)):
         for j in range(row.layers):
             ours, theirs = f"backbone.stage{i + 1}.block{j + 1}", f"{prefix}blocks.{i}.{j}"
@@ -27,7 +19,7 @@ def timm_backbone(scaling: Scaling, convention: Convention, prefix: str = "") ->
             if row.expansion > 1:
                 parts = [("expand", "conv_pw"), ("depthwise", "conv_dw"), ("project", "conv_pwl")]
             for number, (mine, other) in enumerate(parts, start=1):
-                yield from timm_unit(f"{ours}.{mine}", f"{theirs}.{other}", f"{theirs}.bn{number}")
+                yield from torch_conv_norm(f"{ours}.{mine}", f"{theirs}.{other}", f"{theirs}.bn{number}")
             if convention.squeeze_excite:
                 for mine, other in (("reduce", "conv_reduce"), ("expand", "conv_expand")):
                     scope = f"{theirs}.se.{other}"
@@ -37,7 +29,7 @@ def timm_backbone(scaling: Scaling, convention: Convention, prefix: str = "") ->
 def timm_classifier(scaling: Scaling) -> Iterator[Pair]:
     """Yield timm's `tf_efficientnet_b0` and its kin."""
     yield from timm_backbone(scaling, TENSORFLOW)
-    yield from timm_unit("head", "conv_head", "bn2")
+    yield from torch_conv_norm("head", "conv_head", "bn2")
     yield from conv_pairs("classifier", "classifier.weight", "classifier.bias", from_matrix)
 
 

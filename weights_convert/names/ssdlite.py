@@ -6,15 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from pure_detect.models.mobilenetv3 import Bottleneck
 from pure_detect.models.ssdlite import EXTRA_CHANNELS
+from weights_convert.names.frameworks import conv_pairs, slim_unit, torch_unit
 from weights_convert.names.matching import Pair, from_hwio
-from weights_convert.names.mobilenetv3 import (
-    conv_pairs,
-    slim_backbone,
-    slim_unit,
-    torch_bottleneck,
-    torch_squeeze_excite,
-    torch_unit,
-)
+from weights_convert.names.mobilenetv3 import slim_backbone, torch_bottleneck, torch_squeeze_excite
 
 MAPS = 2 + len(EXTRA_CHANNELS)
 
