@@ -7,21 +7,25 @@ import hashlib
 import operator
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
+from pure_detect import jit
 from pure_detect.boxes.coordinates import clip_boxes
 from pure_detect.boxes.decode import decode
 from pure_detect.boxes.scored import Candidates, ScoredBoxes, select
 from pure_detect.boxes.suppression import Kept, suppress
 from pure_detect.detections import Detections
+from pure_detect.engine.executor import FastExecutor
+from pure_detect.engine.plan import PRECISIONS
 from pure_detect.errors import InputError
-from pure_detect.graph import BatchNormRule
+from pure_detect.graph import BatchNormRule, Graph
 from pure_detect.image import Placement, Preprocessing, prepare, read_image
 from pure_detect.network import Network
 from pure_detect.reference import ReferenceExecutor
@@ -30,7 +34,8 @@ Array = NDArray[Any]
 Picture = str | os.PathLike[str] | Image.Image | Array
 Size = int | tuple[int, int]
 
-ENGINES = {"reference": ReferenceExecutor}
+Executor = FastExecutor | ReferenceExecutor
+ENGINES = ("fast", "reference")
 
 
 class Classification(NamedTuple):
@@ -60,23 +65,22 @@ class Model:
         *,
         labels: Sequence[str] = (),
         size: Size | None = None,
-        engine: str = "reference",
+        engine: str | None = None,
+        threads: int | None = None,
+        precision: str = "winograd",
         dtype: DTypeLike = np.float32,
         batch_norm_rule: BatchNormRule | None = None,
         preprocessing: Preprocessing | None = None,
     ) -> None:
-        if engine not in ENGINES:
-            raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
         height, width = _height_width(size)
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise ValueError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
+        self._new_executor = _executor_maker(engine, threads, precision, np.dtype(dtype))
         self.network = network
         self.preprocessing = preprocessing or network.preprocessing
         self.graph = network.build(height, width, batch_norm_rule)
         self.labels = _labels(labels or network.labels, self.graph.class_count, network.name)
         self._parameters = parameters
-        self._rule, self._engine, self._dtype = batch_norm_rule, ENGINES[engine], np.dtype(dtype)
-        self._executors: dict[tuple[int, int], ReferenceExecutor] = {}
+        self._rule = batch_norm_rule
+        self._executors: dict[tuple[int, int], Executor] = {}
         self._lock = threading.Lock()
 
     def forward(self, x: Array, keep: Sequence[str] = ()) -> dict[str, Array]:
@@ -119,12 +123,12 @@ class Model:
         other.preprocessing = replace(self.preprocessing, resize=mode)
         return other
 
-    def _executor(self, height: int, width: int) -> ReferenceExecutor:
+    def _executor(self, height: int, width: int) -> Executor:
         with self._lock:
             if (height, width) not in self._executors:
                 own = self.graph.input.shape[1:] == (height, width)
                 graph = self.graph if own else self.network.build(height, width, self._rule)
-                self._executors[height, width] = self._engine(graph, self._parameters, self._dtype)
+                self._executors[height, width] = self._new_executor(graph, self._parameters)
             return self._executors[height, width]
 
     def _prepare(self, pictures: Sequence[Array]) -> tuple[Array, list[Placement]]:
@@ -238,6 +242,27 @@ class Classifier(Model):
         probabilities = output.ravel()
         best = np.argsort(-probabilities, kind="stable")[:top]
         return [Classification(self.labels[i], int(i), float(probabilities[i])) for i in best]
+
+
+def _executor_maker(
+    engine: str | None, threads: int | None, precision: str, dtype: np.dtype[Any]
+) -> Callable[[Graph, Mapping[str, Array]], Executor]:
+    """Return what makes executors; by default the fast engine, which there is for compiled float32."""
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype: expected float32 or float64, got {dtype}")
+    if engine is None:
+        engine = "fast" if dtype == np.float32 and jit.is_compiling() else "reference"
+    if engine not in ENGINES:
+        raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if engine == "reference":
+        return partial(ReferenceExecutor, dtype=dtype)
+    if dtype != np.float32:
+        raise ValueError(f"dtype: expected float32 for engine 'fast', got {dtype}; engine='reference' has both")
+    return partial(FastExecutor, threads=threads, precision=precision)
 
 
 def _height_width(size: Size | None) -> tuple[int | None, int | None]:

@@ -8,7 +8,8 @@ Three decisions, each an answer to something that goes wrong with Numba in produ
   enter one, and each parallel kernel compiles about four times as long. The pool is made anew after a fork.
 * **The cache folder is named after the sources.** Numba notices a changed kernel, not a changed helper in another
   file, so the folder's name holds a hash of every Python file of the package. Another CPU, compiler or flag set has
-  its own entries or folder. A folder that cannot be written costs the cache, never the import.
+  its own entries or folder. A folder that cannot be written is read from; one that cannot be read costs the
+  cache, never the import.
 * **Flags stand here once.** No `fastmath`: NaN and infinity keep their meaning. Division follows NumPy.
 
 Environment: `NUMBA_CACHE_DIR` (else `PURE_DETECT_HOME`, else the platform's cache folder) says where the cache lives;
@@ -23,7 +24,6 @@ import os
 import pickle
 import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,11 +32,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import config
+from numba.core import caching, config
 
 FLAGS = {"nogil": True, "error_model": "numpy"}
 
 COMPILE_ATTEMPTS = 10  # more than any kernel calls others
+NOTICE_AFTER = 1.5  # seconds
 
 Kernel = Callable[..., Any]
 
@@ -44,6 +45,7 @@ _compile_lock = threading.RLock()
 _pool_lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _threads = 0
+_told = False
 _worker = threading.local()
 
 
@@ -72,29 +74,38 @@ def cache_folder() -> Path:
 
 @contextmanager
 def _numba_cache_dir(folder: Path) -> Iterator[None]:
-    """Point Numba's cache at `folder` while a kernel is declared; other packages keep their own setting."""
+    """Point Numba's cache at `folder` while a kernel is declared; other packages keep their own setting.
+
+    Numba asks that it can write there, and would else go on to a folder that no source hash names. To load what is in
+    a read-only folder is worth as much, so the question is left out; saving then fails, which :func:`_compile` allows.
+    """
     before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+    check, caching._CacheLocator.ensure_cache_path = caching._CacheLocator.ensure_cache_path, _make_folder
     try:
         yield
     finally:
-        config.CACHE_DIR = before
+        config.CACHE_DIR, caching._CacheLocator.ensure_cache_path = before, check
+
+
+def _make_folder(locator: Any) -> None:
+    with suppress(OSError):
+        os.makedirs(locator.get_cache_path(), exist_ok=True)
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:
     """Declare a Numba kernel: compiled on first use, without the GIL, cached on disk where that is possible."""
-    if _cache_is_writable():
+    if _cache_is_usable():
         with _numba_cache_dir(cache_folder()), suppress(RuntimeError):  # a function that stands in no file
             return numba.njit(cache=True, **FLAGS)(function)
     return numba.njit(**FLAGS)(function)
 
 
 @functools.cache
-def _cache_is_writable() -> bool:
-    """Tell whether kernels can be cached; left to itself, Numba would go on to a folder that no source hash names."""
+def _cache_is_usable() -> bool:
+    """Tell whether there is a cache to write to, or one to read from, such as a container's that was warmed before."""
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache_folder()):
-            return True
+        return os.access(cache_folder(), os.R_OK | os.X_OK)
     except (OSError, RuntimeError):  # RuntimeError: a home folder that cannot be found
         return False
 
@@ -106,7 +117,7 @@ def _compile(function: Kernel, arguments: tuple[Any, ...]) -> None:
     signature = tuple(numba.typeof(argument) for argument in arguments)
     if signature in function.overloads:  # type: ignore[attr-defined]
         return
-    with _compile_lock:
+    with _compile_lock, _notice_of_compilation():
         for _ in range(COMPILE_ATTEMPTS):
             try:
                 function.compile(signature)  # type: ignore[attr-defined]
@@ -120,6 +131,32 @@ def _compile(function: Kernel, arguments: tuple[Any, ...]) -> None:
             else:
                 return
         function.compile(signature)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _notice_of_compilation() -> Iterator[None]:
+    """Say on standard error, once a process, what takes so long; loading from the cache is over before."""
+    global _told
+    notice = threading.Timer(NOTICE_AFTER, _tell)
+    notice.daemon = True
+    if not _told:
+        notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
+
+
+def _tell() -> None:
+    global _told
+    if not _told:
+        _told = True
+        print(f"compiling kernels for this processor, once; they are kept in {cache_folder().parent}", file=sys.stderr)
+
+
+def is_compiling() -> bool:
+    """Tell whether kernels are compiled at all; with `NUMBA_DISABLE_JIT=1` they run as plain Python."""
+    return not config.DISABLE_JIT
 
 
 def run(function: Kernel, *arguments: Any) -> Any:

@@ -37,7 +37,9 @@ def load(
     seed : int
         For random weights.
     **options
-        `size` (int, or (height, width)), `engine`, `dtype` ("float32" or "float64"), `labels`.
+        `size` (int, or (height, width)); `engine` ("fast", the default, or "reference", the oracle); `threads` and
+        `precision` ("winograd" or "direct") of the fast engine; `dtype` ("float32" or, of the reference, "float64");
+        `labels`.
 
     Returns
     -------

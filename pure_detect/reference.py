@@ -36,11 +36,10 @@ class ReferenceExecutor:
     def __init__(self, graph: Graph, parameters: Mapping[str, Array], dtype: DTypeLike = np.float32) -> None:
         self.graph = graph
         self.dtype = np.dtype(dtype)
-        for name, parameter in graph.parameters.items():
-            found = parameters[name].shape if name in parameters else "nothing"
-            if found != parameter.shape:
-                raise ValueError(f"parameter {name}: expected {parameter.shape}, got {found}")
-        self.parameters = {name: contiguous(np.asarray(parameters[name], self.dtype)) for name in graph.parameters}
+        self.parameters = {
+            name: contiguous(np.asarray(value, self.dtype))
+            for name, value in checked_parameters(graph, parameters).items()
+        }
 
     def __call__(self, x: Array, keep: Sequence[str] = ()) -> dict[str, Array]:
         """Run the network.
@@ -67,10 +66,7 @@ class ReferenceExecutor:
 
     def steps(self, x: Array) -> Iterator[tuple[str, Array]]:
         """Yield (node name, value) one after another; a value is forgotten after its last use in the graph."""
-        x = np.asarray(x, self.dtype)
-        if x.ndim != 4 or x.shape[1:] != self.graph.input.shape:
-            raise ValueError(f"input: expected (N, {', '.join(map(str, self.graph.input.shape))}), got {x.shape}")
-        values = {self.graph.input.name: contiguous(x)}
+        values = {self.graph.input.name: contiguous(checked_input(self.graph, x, self.dtype))}
         last_use = {name: node.name for node in self.graph.nodes for name in node.inputs}
         for node in self.graph.nodes:
             values[node.name] = self.run_node(node, [values[name] for name in node.inputs])
@@ -83,6 +79,23 @@ class ReferenceExecutor:
         """Return the value of one node for given inputs."""
         parameters = {key: self.parameters[p.name] for key, p in node.parameters.items()}
         return OPS[node.op].run(*inputs, **parameters, **node.attributes)
+
+
+def checked_parameters(graph: Graph, parameters: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the graph's own parameters, or raise a ValueError that names one that is missing or mis-shaped."""
+    for name, parameter in graph.parameters.items():
+        found = parameters[name].shape if name in parameters else "nothing"
+        if found != parameter.shape:
+            raise ValueError(f"parameter {name}: expected {parameter.shape}, got {found}")
+    return {name: parameters[name] for name in graph.parameters}
+
+
+def checked_input(graph: Graph, x: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the input in this dtype, or raise a ValueError if it has another shape than the graph's."""
+    x = np.asarray(x, dtype)
+    if x.ndim != 4 or x.shape[1:] != graph.input.shape:
+        raise ValueError(f"input: expected (N, {', '.join(map(str, graph.input.shape))}), got {x.shape}")
+    return x
 
 
 def matching_names(graph: Graph, patterns: Sequence[str]) -> list[str]:

@@ -40,7 +40,7 @@ VICTIMS = ("*.nb?", "*plus_one*", "*add_one*.nbi", "*add_one*.nbc")
 
 def forget_the_cache_folder():
     jit.cache_folder.cache_clear()
-    jit._cache_is_writable.cache_clear()
+    jit._cache_is_usable.cache_clear()
 
 
 @pytest.fixture

@@ -41,3 +41,16 @@ AVERAGE_PRECISION = 0.003
 
 # EfficientDet's features, BiFPN cells and raw heads against effdet, as a share of the largest value.
 EFFDET = 1e-4
+
+# The fast engine. Its sums run in float32, so the limits of its kernels are float32 roundings; those of convolutions
+# stand in `pure_detect/engine/kernel_table.py`, a row a kernel.
+
+# Activations by the vector exponential, as a share of the largest value (at least 1), the convolution before it
+# included. Measured: 4.4e-7.
+FAST_ACTIVATION = 4e-6
+
+# Whole networks with random weights on the fast engine against the reference executor, as a share of each output's
+# largest value: depth multiplies float32 roundings, and Winograd's method rounds several times as coarsely.
+# Measured with Winograd: 2.2e-4 (yolov4 at 64 x 96), 5.4e-5 for the next one; direct: under 1e-4.
+FAST_NETWORK_DIRECT = 2e-4
+FAST_NETWORK_WINOGRAD = 4e-4

@@ -109,7 +109,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODE",
         help=f"how pictures are fitted: {modes} (default: the model's)",
     )
-    parser.add_argument("--engine", choices=tuple(ENGINES), default="reference", help="which executor runs it")
+    parser.add_argument("--engine", choices=ENGINES, help="fast, or the plain reference kernels (default: fast)")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads (default: every CPU)")
 
 

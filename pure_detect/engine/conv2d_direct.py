@@ -1,0 +1,141 @@
+"""Convolution as a sum over a table of offsets, on the register tile: 1x1, any kernel, stride, dilation and groups.
+
+Equals :func:`pure_detect.ops.conv2d.conv2d_reference`. What differs: channels lie in blocks, so that one load of the
+weights serves a vector of output channels, and a tile of pixels shares it; the sum runs in float32 registers over
+kernel rows, kernel columns and input channels, whose offsets a table holds. Weights are packed in the order of that
+sum: (panel, kernel row, kernel column, input channel, vectors x LANES output channels), a panel being 1 to 3 vectors.
+"""
+
+from __future__ import annotations
+
+from pure_detect.engine.simd import ISA, LANES, inline, shared
+from pure_detect.engine.step import (
+    ACTIVATION,
+    CHUNK,
+    CHUNKS,
+    COLUMNS,
+    HEIGHT,
+    LIMITS,
+    OWN,
+    R_PLANE,
+    R_ROW,
+    X_ROW,
+    Y_PLANE,
+    Y_ROW,
+    R,
+    X,
+    Y,
+    border,
+    finish,
+)
+from pure_detect.engine.tiles import register_tiles, store_transposed
+
+(STEP, TABLE, COUNT, UNROLL, WEIGHTS, SCALED, BIAS, GROUP_BLOCKS, GROUP_PANELS, FIRST_VECTORS, FIRST_PANELS,
+ REST_VECTORS, PANELS, PANEL_CHUNK, PIXELS, PLANAR_OUT, CHANNELS) = range(OWN, OWN + 17)  # fmt: skip
+# STEP: from one output pixel's input to the next one's. SCALED: whether the weights lie in the arena, as
+# squeeze_excite.py has scaled them. PIXELS: where maps lie without a border, all pixels are one row of so many, else 0.
+# PLANAR_OUT: where in `out` the network wants the result, plane after plane, else -1.
+
+FEW_REGISTERS = ISA.registers == 16
+WIDE = 3 if FEW_REGISTERS else 2  # vectors of the widest panel: 4 x 3 sums fill 16 registers best, 14 x 2 fill 32
+LARGEST = (0, 8, 6, 4) if FEW_REGISTERS else (0, 8, 14, 0)  # rows of the largest tile, by the panel's vectors
+ROWS = range(1, 7) if FEW_REGISTERS else (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14)
+SHAPES = (
+    *((rows, 1) for rows in range(1, 9)),
+    *((rows, 2) for rows in ROWS),
+    *((rows, 3) for rows in range(1, LARGEST[3] + 1)),
+)
+tile = register_tiles(SHAPES, LANES)
+planar_tile = register_tiles(SHAPES, 1)
+
+
+@shared
+def tile_rows(width, vectors):  # type: ignore[no-untyped-def]
+    """Return how many pixels a tile takes so that tiles of one size cover `width` pixels with little overlap."""
+    count = (width + LARGEST[vectors] - 1) // LARGEST[vectors]
+    rows = (width + count - 1) // count
+    if rows > 8:
+        rows += rows & 1
+        if rows > width:
+            rows = (width + 1) // 2
+    return rows
+
+
+@shared
+def panel_block(first_vectors, first_panels, rest_vectors, panel):  # type: ignore[no-untyped-def]
+    """Return at which block of output channels a panel begins."""
+    return first_vectors * min(panel, first_panels) + rest_vectors * max(panel - first_panels, 0)
+
+
+@inline
+def conv2d_direct(s, item, x, w, tables, out, scratch):  # type: ignore[no-untyped-def]
+    """Compute one item: some panels of output channels at some rows (or, without borders, at some pixels)."""
+    part, panel_part = item % s[CHUNKS], item // s[CHUNKS]
+    weights = x if s[SCALED] else w
+    slope, highest = w[s[LIMITS]], w[s[LIMITS] + 1]
+    if s[PIXELS] > 0:
+        first_row, last_row, first_pixel = 0, 1, part * s[CHUNK]
+        width = min(s[CHUNK], s[PIXELS] - first_pixel)
+    else:
+        first_row, first_pixel, width = part * s[CHUNK], 0, s[COLUMNS]
+        last_row = min(first_row + s[CHUNK], s[HEIGHT])
+    for panel in range(panel_part * s[PANEL_CHUNK], min((panel_part + 1) * s[PANEL_CHUNK], s[PANELS])):
+        group, local = panel // s[GROUP_PANELS], panel % s[GROUP_PANELS]
+        vectors = s[FIRST_VECTORS] if local < s[FIRST_PANELS] else s[REST_VECTORS]
+        block = group * s[GROUP_BLOCKS] + panel_block(s[FIRST_VECTORS], s[FIRST_PANELS], s[REST_VECTORS], local)
+        for row in range(first_row, last_row):
+            source = s[X] + row * s[X_ROW] + first_pixel * s[STEP]
+            if s[PLANAR_OUT] >= 0:
+                target, plane = scratch, width * LANES
+            else:
+                target, plane = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW] + first_pixel * LANES, s[Y_PLANE]
+            tiles_of_row(
+                s, vectors, block, width, x, source, tables, s[TABLE] + group * s[COUNT], weights,
+                x, target, plane, slope, highest,
+            )  # fmt: skip
+            for v in range(vectors):
+                r = s[R] + (block + v) * s[R_PLANE] + row * s[R_ROW] + first_pixel * LANES if s[R] >= 0 else -1
+                finish(x, target + v * plane, width * LANES, s[ACTIVATION], r)
+                if s[PLANAR_OUT] >= 0:
+                    pixel = row * s[COLUMNS] + first_pixel
+                    to_planes(s, x, target + v * plane, (block + v) * LANES, pixel, width, out)
+        if s[PLANAR_OUT] < 0 and s[PIXELS] == 0:
+            for v in range(vectors):
+                border(x, s, block + v, first_row, last_row)
+
+
+@shared
+def tiles_of_row(  # type: ignore[no-untyped-def]
+    s, vectors, block, width, x, source, tables, table, weights, y, target, plane, slope, highest
+):
+    """Cover `width` pixels of one panel with tiles of one size; the last one may overlap the one before."""
+    rows = tile_rows(width, vectors)
+    bias = s[BIAS] + block * LANES
+    for start in range(0, width, rows):
+        at = min(start, width - rows)
+        if s[UNROLL] == 1:
+            planar_tile(
+                vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT],
+                weights, s[WEIGHTS] + block * LANES * s[COUNT], bias,
+                y, target + at * LANES, LANES, plane, slope, highest,
+            )  # fmt: skip
+        else:
+            tile(
+                vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT],
+                weights, s[WEIGHTS] + block * LANES * s[COUNT] * LANES, bias,
+                y, target + at * LANES, LANES, plane, slope, highest,
+            )  # fmt: skip
+
+
+@shared
+def to_planes(s, x, at, channel, pixel, width, out):  # type: ignore[no-untyped-def]
+    """Write `width` pixels of a block into the planes of the output that it has channels for."""
+    size, lanes, done = s[HEIGHT] * s[COLUMNS], min(LANES, s[CHANNELS] - channel), 0
+    target = s[PLANAR_OUT] + channel * size + pixel
+    if lanes == LANES:
+        done = width // LANES * LANES
+        for i in range(0, done, LANES):
+            store_transposed(x, at + i * LANES, out, target + i, size)
+    for lane in range(lanes):
+        for i in range(done, width):
+            out[target + lane * size + i] = x[at + i * LANES + lane]

@@ -1,0 +1,115 @@
+"""Depthwise convolution, a block of channels at a time.
+
+Equals :func:`pure_detect.ops.conv2d.conv2d_reference` with as many groups as channels. What differs: the input lies
+with a border of zeros, so that no index is checked; eight neighbouring output columns share the loads of a row. On the
+way the channels' sums for a squeeze-and-excite are taken, while the rows are still in the nearest cache.
+"""
+
+from __future__ import annotations
+
+from pure_detect.engine.simd import LANES, ZERO, broadcast, fma, inline, load, shared, store
+from pure_detect.engine.step import (
+    BLOCKS,
+    CHUNK,
+    CHUNKS,
+    COLUMNS,
+    DEPTHWISE_OWN,
+    HEIGHT,
+    LIMITS,
+    X_PLANE,
+    X_ROW,
+    Y_PLANE,
+    Y_ROW,
+    X,
+    Y,
+    clamped,
+    finish_rows,
+)
+from pure_detect.engine.tiles import depthwise_tiles
+
+SIZE, STRIDE, WEIGHTS, BIAS, SUMS, UNROLLED, STRIDE_X, SIZE_X, DILATION_X, DILATION_Y = range(
+    DEPTHWISE_OWN, DEPTHWISE_OWN + 10
+)
+# SIZE x SIZE_X: the kernel. UNROLLED: whether `tile` knows it. SUMS: where the channels' sums go, a row a chunk, or -1.
+
+KERNELS = ((3, 1), (3, 2), (5, 1), (5, 2))  # (kernel, stride)
+COLUMN_COUNTS = (8, 4, 1)
+tile = depthwise_tiles(tuple((k, stride, columns) for k, stride in KERNELS for columns in COLUMN_COUNTS))
+
+
+@inline
+def depthwise_conv2d(s, item, x, w):  # type: ignore[no-untyped-def]
+    """Compute one item: some rows of one block of channels."""
+    part, block = item % s[CHUNKS], item // s[CHUNKS]
+    first = part * s[CHUNK]
+    last = min(first + s[CHUNK], s[HEIGHT])
+    source = s[X] + block * s[X_PLANE] + first * s[STRIDE] * s[X_ROW]
+    depthwise_rows(s, block, first, last, x, source, s[X_ROW], w)
+    if s[SUMS] >= 0:
+        total = block_sum(s, block, first, last, x)
+        store(x, s[SUMS] + (part * s[BLOCKS] + block) * LANES, total)
+
+
+@inline
+def depthwise_rows(s, block, first, last, x, source, source_row, w):  # type: ignore[no-untyped-def]
+    """Compute rows first..last of one block; `source` is where the first one's window begins."""
+    for row in range(first, last):
+        target = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]
+        depthwise_row(s, block, x, source + (row - first) * s[STRIDE] * source_row, source_row, w, target)
+    finish_rows(x, s, block, first, last)
+
+
+@shared
+def depthwise_row(s, block, x, source, source_row, w, target):  # type: ignore[no-untyped-def]
+    """Compute one row of one block, up to its clamp."""
+    slope, highest = w[s[LIMITS]], w[s[LIMITS] + 1]
+    weights, bias = s[WEIGHTS] + block * s[SIZE] * s[SIZE_X] * LANES, s[BIAS] + block * LANES
+    width = s[COLUMNS]
+    if not s[UNROLLED]:
+        any_depthwise_row(s, x, source, source_row, w, weights, bias, target, slope, highest)
+        return
+    start = 0
+    while start < width:
+        left = width - start
+        columns = 8 if left > 4 else 4
+        if columns > width:
+            columns = 4 if width >= 4 else 1
+        at = min(start, width - columns)
+        tile(
+            s[SIZE], s[STRIDE], columns, x, source + at * s[STRIDE] * LANES, source_row, w, weights, bias,
+            x, target + at * LANES, slope, highest,
+        )  # fmt: skip
+        start = at + columns
+
+
+@shared
+def any_depthwise_row(s, x, source, source_row, w, weights, bias, target, slope, highest):  # type: ignore[no-untyped-def]
+    """Compute one row for kernels, strides and dilations that no tile is unrolled for."""
+    for column in range(s[COLUMNS]):
+        total = load(w, bias)
+        for i in range(s[SIZE]):
+            for j in range(s[SIZE_X]):
+                at = source + i * s[DILATION_Y] * source_row + (column * s[STRIDE_X] + j * s[DILATION_X]) * LANES
+                total = fma(load(x, at), load(w, weights + (i * s[SIZE_X] + j) * LANES), total)
+        store(x, target + column * LANES, clamped(total, broadcast(slope), broadcast(highest)))
+
+
+@shared
+def block_sum(s, block, first, last, x):  # type: ignore[no-untyped-def]
+    """Return the lanes' sums over rows first..last of a block of the output."""
+    total = broadcast(ZERO)
+    for row in range(first, last):
+        total = total + row_sum(x, s[Y] + block * s[Y_PLANE] + row * s[Y_ROW], s[COLUMNS])
+    return total
+
+
+@shared
+def row_sum(x, at, columns):  # type: ignore[no-untyped-def]
+    """Return the lanes' sums over a row."""
+    even, odd = broadcast(ZERO), broadcast(ZERO)
+    for i in range(0, columns - 1, 2):
+        even = even + load(x, at + i * LANES)
+        odd = odd + load(x, at + (i + 1) * LANES)
+    if columns & 1:
+        even = even + load(x, at + (columns - 1) * LANES)
+    return even + odd

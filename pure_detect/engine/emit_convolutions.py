@@ -1,0 +1,215 @@
+"""The rows of numbers of convolutions: how each is split into items, and its packed weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pure_detect.engine import conv2d_direct as direct
+from pure_detect.engine import conv2d_winograd as winograd
+from pure_detect.engine import depthwise_conv2d as depthwise
+from pure_detect.engine import expand_depthwise as fused
+from pure_detect.engine import packing, run, step, winograd_plan
+from pure_detect.engine.emitter import L2_SHARE, Emitter
+from pure_detect.engine.fuse import Task
+from pure_detect.engine.layout import LINE, Map
+from pure_detect.engine.placement import MIN_ITEMS, depthwise_parts, window_border
+from pure_detect.engine.simd import LANES
+from pure_detect.graph import Node
+from pure_detect.ops.geometry import window_span
+
+Array = NDArray[Any]
+
+WORK = 200_000  # multiply-adds below which an item is not split further: some microseconds
+
+
+def emit_direct(e: Emitter, task: Task) -> None:
+    """Add a convolution by the sum over a table of offsets."""
+    node, x, y = task.main, e.maps[task.inputs[0]], e.maps[task.output]
+    O, I = node.parameters["weight"].shape[:2]
+    groups = node.attributes["groups"]
+    if not _groups_are_blocks(node):
+        I, groups = I * groups, 1
+    unroll = x.lanes
+    blocks = -(-O // LANES)
+    table, count = e.offsets(node, x, groups, I)
+    length = count * unroll
+    panels = packing.panels_of(blocks // groups, direct.WIDE)
+    numbers = {
+        direct.STEP: node.attributes["stride"][1] * x.lanes,
+        step.X_ROW: node.attributes["stride"][0] * x.place.row,
+        direct.TABLE: table, direct.COUNT: count, direct.UNROLL: unroll,
+        direct.BIAS: e.bias(task), direct.GROUP_BLOCKS: blocks // groups,
+        direct.FIRST_VECTORS: panels.first_vectors, direct.FIRST_PANELS: panels.first_panels,
+        direct.REST_VECTORS: panels.rest_vectors, direct.GROUP_PANELS: panels.panels,
+        direct.PLANAR_OUT: -1, direct.CHANNELS: O,
+    }  # fmt: skip
+    numbers[direct.PANELS] = numbers[direct.GROUP_PANELS] * groups
+    if task.squeeze:
+        scaled = e.maps[f"{task.squeeze.name}:weights"].place.offset
+        numbers |= {direct.WEIGHTS: scaled, direct.SCALED: 1, direct.BIAS: scaled + length * blocks * LANES}
+    else:
+        numbers[direct.WEIGHTS] = panel_weights(e, task, unroll)
+    if task.output in e.graph.outputs and not e.users.get(task.output):
+        e.planar[task.output] = e.output_size
+        numbers[direct.PLANAR_OUT] = e.output_size
+        e.output_size += math.prod(node.shape)
+    numbers |= e.residual_numbers(task)
+    numbers |= direct_chunks(e, task, x, y, numbers, length)
+    items = numbers[step.CHUNKS] * -(-numbers[direct.PANELS] // numbers[direct.PANEL_CHUNK])
+    e.step(run.DIRECT, task, items, numbers, x=x, y=y)
+    e.steps[-1].numbers[step.X_ROW] = numbers[step.X_ROW]
+
+
+def direct_chunks(e: Emitter, task: Task, x: Map, y: Map, numbers: Mapping[int, int], length: int) -> dict[int, int]:
+    """Return how a convolution is split: by pixels where the map is the larger, by channels where the weights are."""
+    node = task.main
+    residual = e.maps[task.residual] if task.residual else None
+    pointwise = node.parameters["weight"].shape[2:] == (1, 1) and node.attributes["stride"] == (1, 1)
+    is_planar = numbers[direct.PLANAR_OUT] >= 0
+    dense = pointwise and not any(node.attributes["padding"]) and x.lanes > 1 and x.is_dense
+    dense = dense and (is_planar or y.is_dense) and (residual is None or residual.is_dense)
+    pixels, panels = y.height * y.width, numbers[direct.PANELS]
+    weights, inputs = length * y.blocks * LANES, x.height * x.width * x.channels
+    per_pixel = max(1, inputs // pixels)
+    if weights > 2 * inputs and weights > 2 * L2_SHARE:
+        panel_chunk = max(1, min(panels // MIN_ITEMS, L2_SHARE // (length * 2 * LANES)))
+        chunk = pixels
+    else:
+        panel_chunk = panels
+        chunk = min(256, L2_SHARE // per_pixel, -(-pixels // MIN_ITEMS))
+        smallest = -(-WORK // (length * y.channels))
+        chunk = min(pixels, -(-max(chunk, min(smallest, pixels // 4), 1) // 12) * 12)
+        count = -(-pixels // chunk)
+        if count % 2 and count < 2 * MIN_ITEMS:  # an even number of items ends at one time on two threads, or four
+            chunk = -(-pixels // (count + 1) // 4) * 4
+        if -(-pixels // chunk) < 4:
+            enough = max(1, min(panels, length * y.channels * chunk // (WORK // 2)))
+            panel_chunk = -(-panels // min(enough, 8))
+    if is_planar:
+        widest = chunk if dense else y.width
+        e.scratch = max(e.scratch, widest * LANES * 3)
+    if not dense:
+        chunk = max(1, chunk // y.width)
+    total = pixels if dense else y.height
+    return {
+        direct.PIXELS: pixels if dense else 0, step.CHUNK: chunk, step.CHUNKS: -(-total // chunk),
+        direct.PANEL_CHUNK: panel_chunk,
+    }  # fmt: skip
+
+
+def panel_weights(e: Emitter, task: Task, unroll: int) -> int:
+    """Pack the weights of a convolution in panels; return where they begin."""
+    node = task.main
+    O, I, KH, KW = node.parameters["weight"].shape
+    groups = node.attributes["groups"]
+    apart = _groups_are_blocks(node)
+    inputs = -(-(I if apart else I * groups) // unroll) * unroll
+
+    def write(out: Array) -> None:
+        weight = packing.folded_weight(node, task.norm, e.parameters)
+        if not apart:
+            weight = packing.ungrouped(weight, groups)
+        parts = groups if apart else 1
+        for part, target in zip(np.split(weight, parts), np.split(out, parts)):
+            packing.pack_panels(part, unroll, direct.WIDE, target)
+
+    return e.packed.add(KH * KW * inputs * -(-O // LANES) * LANES, write)
+
+
+def emit_depthwise(e: Emitter, task: Task) -> None:
+    """Add a depthwise convolution."""
+    x, y = e.maps[task.inputs[0]], e.maps[task.output]
+    top, left, _, _ = task.main.attributes["padding"]
+    numbers = depthwise_numbers(e, task) | {step.X: x.place.offset - top * x.row - left * LANES}
+    e.step(run.DEPTHWISE, task, numbers[step.CHUNKS] * y.blocks, numbers, x=x, y=y)
+
+
+def depthwise_numbers(e: Emitter, task: Task) -> dict[int, int]:
+    """Return a depthwise convolution's numbers, but for where it reads."""
+    node = task.main
+    _, _, KH, KW = node.parameters["weight"].shape
+    (sy, sx), (dy, dx) = node.attributes["stride"], node.attributes["dilation"]
+    chunk, chunks = depthwise_parts(task)
+    squeeze = next((t.squeeze for t in e.users.get(task.output, []) if t.kind == "gates"), None)
+    sums = e.maps[f"{squeeze.name}:sums"].place.offset if squeeze else -1
+    unrolled = KH == KW and sy == sx and (KH, sy) in depthwise.KERNELS and (dy, dx) == (1, 1)
+    weights = e.packed.add(
+        -(-node.shape[0] // LANES) * KH * KW * LANES,
+        lambda out: packing.pack_depthwise(packing.folded_weight(node, task.norm, e.parameters), out),
+    )
+    return {
+        depthwise.SIZE: KH, depthwise.SIZE_X: KW, depthwise.STRIDE: sy, depthwise.STRIDE_X: sx,
+        depthwise.DILATION_Y: dy, depthwise.DILATION_X: dx, depthwise.WEIGHTS: weights,
+        depthwise.BIAS: e.bias(task), depthwise.SUMS: sums, depthwise.UNROLLED: int(unrolled),
+        step.CHUNK: chunk, step.CHUNKS: chunks, **e.residual_numbers(task),
+    }  # fmt: skip
+
+
+def emit_expand_depthwise(e: Emitter, task: Task) -> None:
+    """Add a 1x1 convolution and the depthwise one behind it as one step."""
+    expand, node, x, y = task.expand, task.main, e.maps[task.inputs[0]], e.maps[task.output]
+    assert expand
+    top, left, _, right = window_border(node, expand.main.shape)
+    _, height, width = expand.main.shape
+    row = (left + width + right) * LANES
+    stride, size = node.attributes["stride"][0], node.parameters["weight"].shape[2]
+    span = window_span(size, node.attributes["dilation"][0])
+    panels = packing.panels_of(y.blocks, direct.WIDE)
+    numbers = depthwise_numbers(e, task)
+    fitting = (L2_SHARE // (row * direct.WIDE) - span) // stride + 1
+    strip = min(max(fitting, 4), numbers[step.CHUNK])
+    rows = (strip - 1) * stride + span
+    plane = (-(-rows * row // LINE) | 1) * LINE
+    e.scratch = max(e.scratch, plane * direct.WIDE)
+    table, count = e.offsets(expand.main, x, 1, x.channels)
+    numbers |= {
+        step.X_ROW: x.row, direct.STEP: LANES, direct.TABLE: table, direct.COUNT: count, direct.UNROLL: LANES,
+        direct.WEIGHTS: panel_weights(e, expand, LANES), direct.BIAS: e.bias(expand),
+        direct.FIRST_VECTORS: panels.first_vectors, direct.FIRST_PANELS: panels.first_panels,
+        direct.REST_VECTORS: panels.rest_vectors,
+        fused.STRIP: strip, fused.ROW: row, fused.PLANE: plane, fused.EXPANDED_HEIGHT: height,
+        fused.EXPANDED_COLUMNS: width, fused.ABOVE: top, fused.BEFORE: left, fused.AFTER: right,
+    }  # fmt: skip
+    limits = e.activation_numbers(expand.activation)
+    numbers |= {fused.EXPAND_ACTIVATION: limits[step.ACTIVATION], fused.EXPAND_LIMITS: limits[step.LIMITS]}
+    e.step(run.EXPAND_DEPTHWISE, task, numbers[step.CHUNKS] * panels.panels, numbers, x=x, y=y)
+
+
+def emit_winograd(e: Emitter, task: Task) -> None:
+    """Add a 3x3 convolution by Winograd's method: one step by strips, or two by panels."""
+    node, x, y = task.main, e.maps[task.inputs[0]], e.maps[task.output]
+    b = winograd_plan.blocking(node)
+    code = run.WINOGRAD_4 if b.size == 4 else run.WINOGRAD_2
+    top, left, _, _ = node.attributes["padding"]
+    weights = e.packed.add(
+        b.panels * b.panel_weights,
+        lambda out: winograd_plan.pack_weights(packing.folded_weight(node, task.norm, e.parameters), b, out),
+    )
+    numbers = {
+        step.X: x.place.offset - top * x.row - left * LANES, winograd.SIZE: b.size, winograd.TILES_X: b.tiles_x,
+        winograd.TILES: b.tiles, winograd.POINTS_PLANE: b.points_plane, winograd.WEIGHTS: weights,
+        winograd.BIAS: e.bias(task), winograd.INPUTS: b.inputs, winograd.PANELS: b.panels,
+        winograd.VECTORS: b.vectors, winograd.DEPTH: b.depth,
+        step.CHUNKS: b.strips or b.tiles_y, **e.residual_numbers(task),
+    }  # fmt: skip
+    e.scratch = max(e.scratch, b.scratch)
+    if b.strips:
+        e.step(code, task, b.strips, numbers, x=x, y=y)
+        return
+    numbers |= {winograd.POINTS_AT: e.maps[f"{task.output}:points"].place.offset, winograd.IS_RAW: 1}
+    e.step(code, task, b.tiles_y * b.inputs, numbers | {winograd.PHASE: winograd.TRANSFORM}, x=x, y=y)
+    e.steps[-1].multiply_adds = 0
+    products = numbers | {winograd.PHASE: winograd.PRODUCTS}
+    e.step(code, task, b.panels, products, x=x, y=y)
+
+
+def _groups_are_blocks(conv: Node) -> bool:
+    """Tell whether a convolution's groups begin with blocks; the others run as if they had none, zeros in between."""
+    O, I = conv.parameters["weight"].shape[:2]
+    groups = conv.attributes["groups"]
+    return bool(groups == 1 or (I % LANES == 0 and O // groups % LANES == 0))

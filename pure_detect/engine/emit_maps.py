@@ -1,0 +1,181 @@
+"""The rows of numbers of everything but convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pure_detect.engine import conv2d_direct as direct
+from pure_detect.engine import maps, packing, run, squeeze_excite, step
+from pure_detect.engine.emitter import Emitter
+from pure_detect.engine.fuse import Task
+from pure_detect.engine.layout import Map
+from pure_detect.engine.simd import LANES
+from pure_detect.graph import Node
+from pure_detect.ops.add import normalized_weights
+
+Array = NDArray[Any]
+
+
+def emit_image(e: Emitter) -> None:
+    """Add the copying of the picture into the arena, if a convolution reads it there."""
+    image = e.maps[e.graph.input.name]
+    if "conv2d_direct" not in {e.placement.kernel_of(task.output) for task in e.users.get(image.name, [])}:
+        return
+    top, left, bottom, _ = image.border
+    chunk = -(-image.height // 4)
+    chunks = -(-image.height // chunk)
+    numbers = {
+        step.CHUNK: chunk, step.CHUNKS: chunks, maps.IMAGE_TOP: top, maps.IMAGE_LEFT: left, maps.IMAGE_BOTTOM: bottom,
+    }  # fmt: skip
+    e.step(run.READ_IMAGE, Task("image", [], ()), chunks * image.channels, numbers, y=image)
+
+
+def emit_gates(e: Emitter, task: Task) -> None:
+    """Add the sums, gates and scaled weights of a squeeze-and-excite."""
+    squeeze = task.squeeze
+    assert squeeze
+    source = e.maps[squeeze.source]
+    sums, gates, scaled = (e.maps[f"{squeeze.name}:{part}"] for part in ("sums", "gates", "weights"))
+    if not e.placement.sums_on_the_way(squeeze):
+        e.step(
+            run.CHANNEL_SUMS, task, source.blocks,
+            {step.HEIGHT: source.height, step.COLUMNS: source.width, step.Y: sums.place.offset}, x=source,
+        )  # fmt: skip
+    channels, hidden = source.blocks * LANES, squeeze.reduce.shape[0]
+    e.scratch = max(e.scratch, channels + hidden + LANES)
+    gate_numbers = e.activation_numbers(squeeze.gate)
+    rows = sums.width // channels
+    e.step(
+        run.CHANNEL_GATES, task, 1,
+        {
+            step.X: sums.place.offset, step.Y: gates.place.offset, step.BLOCKS: source.blocks,
+            squeeze_excite.SUM_ROWS: rows, squeeze_excite.PIXELS: source.height * source.width,
+            squeeze_excite.HIDDEN: hidden,
+            squeeze_excite.REDUCE: matrix(e, squeeze.reduce, hidden, channels, transposed=False),
+            squeeze_excite.REDUCE_BIAS: plain_bias(e, squeeze.reduce, hidden),
+            squeeze_excite.EXPAND: matrix(e, squeeze.expand, hidden, channels, transposed=True),
+            squeeze_excite.EXPAND_BIAS: plain_bias(e, squeeze.expand, channels),
+            squeeze_excite.GATE: gate_numbers[step.ACTIVATION],
+            squeeze_excite.GATE_LIMITS: gate_numbers[step.LIMITS],
+            **e.activation_numbers(squeeze.reduce_activation),
+        },
+    )  # fmt: skip
+    conv = e.placement.gated(squeeze)
+    outputs = -(-conv.main.shape[0] // LANES)
+    panels = packing.panels_of(outputs, direct.WIDE)
+
+    def write(out: Array) -> None:
+        weight = packing.folded_weight(conv.main, conv.norm, e.parameters)
+        packing.pack_panels(weight, LANES, direct.WIDE, out)
+
+    e.step(
+        run.SCALE_WEIGHTS, task, panels.panels,
+        {
+            step.Y: scaled.place.offset, step.BLOCKS: source.blocks,
+            squeeze_excite.WEIGHTS: e.packed.add(channels * outputs * LANES, write),
+            squeeze_excite.FIRST_VECTORS: panels.first_vectors, squeeze_excite.FIRST_PANELS: panels.first_panels,
+            squeeze_excite.REST_VECTORS: panels.rest_vectors,
+            squeeze_excite.GATES: gates.place.offset, squeeze_excite.BIAS: e.bias(conv),
+            squeeze_excite.SCALED_BIAS: scaled.place.offset + channels * outputs * LANES,
+            squeeze_excite.OUTPUTS: outputs * LANES,
+        },
+    )  # fmt: skip
+
+
+def matrix(e: Emitter, conv: Node, rows: int, columns: int, transposed: bool) -> int:
+    """Pack the weights of a 1x1 convolution as (hidden, channels)."""
+
+    def write(out: Array) -> None:
+        weight = np.asarray(e.parameters[conv.parameters["weight"].name])[:, :, 0, 0]
+        weight = weight.T if transposed else weight
+        out[:] = 0
+        out.reshape(rows, columns)[:, : weight.shape[1]] = weight
+
+    return e.packed.add(rows * columns, write)
+
+
+def plain_bias(e: Emitter, conv: Node, length: int) -> int:
+    """Pack the bias of a convolution without batch norm."""
+    return e.packed.values(packing.folded_bias(conv, None, e.parameters), length)
+
+
+def emit_weighted_sum(e: Emitter, task: Task) -> None:
+    """Add a sum of maps."""
+    node, y = task.main, e.maps[task.output]
+    weight = np.ones((len(node.inputs), 1))
+    if task.kind == "weighted_add":
+        stored = np.asarray(e.parameters[node.parameters["weight"].name], np.float64)
+        weight = normalized_weights(stored, node.attributes["normalization"], node.attributes.get("epsilon", 1e-4))
+    factors = np.zeros((len(node.inputs), y.blocks * LANES), np.float32)
+    factors[:, : y.channels] = weight
+    numbers = {maps.INPUTS: len(node.inputs), maps.COEFFICIENTS: e.packed.values(factors.ravel())}
+    for i, name in enumerate(node.inputs):
+        for j, number in enumerate(e.maps[name].place):
+            numbers[maps.PLACES + 3 * i + j] = number
+    parts = e.by_rows(y)
+    e.step(run.WEIGHTED_SUM, task, y.blocks * parts[step.CHUNKS], numbers | parts, y=y)
+
+
+def emit_scale_shift(e: Emitter, task: Task) -> None:
+    """Add a batch norm or an activation that stands alone."""
+    node, x, y = task.main, e.maps[task.inputs[0]], e.maps[task.output]
+    norm = node if task.kind == "batch_norm" else None
+    if norm is None:
+        task.activation = node.attributes["function"]
+    scale, shift = packing.norm_factors(norm, y.channels, e.parameters)
+    numbers = {
+        maps.SCALE: e.packed.values(scale, y.blocks * LANES),
+        maps.BIAS: e.packed.values(shift, y.blocks * LANES),
+    }
+    parts = e.by_rows(y)
+    e.step(run.SCALE_SHIFT, task, y.blocks * parts[step.CHUNKS], numbers | parts, x=x, y=y)
+
+
+def emit_pool(e: Emitter, task: Task) -> None:
+    """Add a pooling."""
+    node, x, y = task.main, e.maps[task.inputs[0]], e.maps[task.output]
+    a = node.attributes
+    KH, KW = a.get("kernel", (x.height, x.width))
+    sy, sx = a.get("stride", (1, 1))
+    top, left, _, _ = a.get("padding", (0, 0, 0, 0))
+    numbers = {
+        maps.SIZE_Y: KH, maps.SIZE_X: KW, maps.STRIDE_Y: sy, maps.STRIDE_X: sx, maps.PAD_TOP: top,
+        maps.PAD_LEFT: left, maps.IN_HEIGHT: x.height, maps.IN_COLUMNS: x.width,
+        maps.MEAN: int(task.kind != "max_pool"),
+    }  # fmt: skip
+    parts = e.by_rows(y)
+    e.step(run.POOL, task, y.blocks * parts[step.CHUNKS], numbers | parts, x=x, y=y)
+
+
+def emit_upsample(e: Emitter, task: Task) -> None:
+    """Add an enlargement."""
+    x, y = e.maps[task.inputs[0]], e.maps[task.output]
+    parts = e.by_rows(y)
+    numbers = {maps.IN_HEIGHT: x.height, maps.IN_COLUMNS: x.width}
+    e.step(run.UPSAMPLE, task, y.blocks * parts[step.CHUNKS], numbers | parts, x=x, y=y)
+
+
+def emit_concat(e: Emitter, task: Task) -> None:
+    """Copy those inputs that are not parts of the whole already."""
+    y, start = e.maps[task.output], 0
+    for name in task.inputs:
+        x = e.maps[name]
+        if x.parent is not y or x.parent_block * LANES != start:
+            copy(e, task, x, 0, y, start, x.channels)
+        start += x.channels
+
+
+def emit_slice(e: Emitter, task: Task) -> None:
+    """Copy the channels of a slice that is no view."""
+    x, y = e.maps[task.inputs[0]], e.maps[task.output]
+    if y.parent is None:
+        copy(e, task, x, task.main.attributes["start"], y, 0, y.channels)
+
+
+def copy(e: Emitter, task: Task, x: Map, first: int, y: Map, to: int, channels: int) -> None:
+    """Add a copy of some channels."""
+    numbers = {maps.FIRST_CHANNEL: first, maps.TO_CHANNEL: to}
+    e.step(run.COPY_CHANNELS, task, channels, numbers, x=x, y=y)

@@ -1,0 +1,179 @@
+"""The fast executor: plans a graph once, then walks the plan for every picture."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pure_detect import jit
+from pure_detect.engine import team
+from pure_detect.engine.fuse import Task
+from pure_detect.engine.layout import Map
+from pure_detect.engine.plan import Plan, make_plan
+from pure_detect.engine.run import COUNTERS, walk
+from pure_detect.engine.weights import aligned
+from pure_detect.graph import Graph
+from pure_detect.ops import OPS
+from pure_detect.reference import checked_input, checked_parameters, matching_names
+
+Array = NDArray[Any]
+
+
+class FastExecutor:
+    """Runs a graph on the fast kernels, in float32; same interface as the reference executor.
+
+    Parameters
+    ----------
+    graph : Graph
+    parameters : mapping of str to array
+        Every parameter of the graph by name, with its shape.
+    precision : "winograd" or "direct"
+        See :func:`pure_detect.engine.plan.make_plan`.
+    threads : int, optional
+        How many threads work together; by default as many as :func:`pure_detect.jit.threads` says.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is missing or has another shape.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        parameters: Mapping[str, Array],
+        *,
+        precision: str = "winograd",
+        threads: int | None = None,
+    ) -> None:
+        self.graph = graph
+        self._parameters = checked_parameters(graph, parameters)
+        self._precision, self._threads = precision, threads
+        self._plans: dict[tuple[str, ...], _Runner] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, x: Array, keep: Sequence[str] = ()) -> dict[str, Array]:
+        """Run the network; as :meth:`pure_detect.reference.ReferenceExecutor.__call__`.
+
+        Nodes that `keep` names are computed on their own, so that their values exist.
+        """
+        x = checked_input(self.graph, x, np.dtype(np.float32))
+        runner = self._runner(tuple(matching_names(self.graph, keep)) if len(keep) else ())
+        results = [runner.run(picture) for picture in x]
+        if len(results) == 1:
+            return {name: value[None] for name, value in results[0].items()}
+        return {
+            name: np.stack([r[name] for r in results]) if results else np.zeros((0, *shape), np.float32)
+            for name, shape in runner.shapes.items()
+        }
+
+    def plan(self, keep: Sequence[str] = ()) -> Plan:
+        """Return the plan, which can be printed."""
+        return self._runner(tuple(matching_names(self.graph, keep))).plan
+
+    def _runner(self, kept: tuple[str, ...]) -> _Runner:
+        with self._lock:
+            if kept not in self._plans:
+                self._plans[kept] = _Runner(
+                    make_plan(self.graph, self._parameters, kept, self._precision), kept, self._threads
+                )
+            return self._plans[kept]
+
+
+class _Runner:
+    """A plan with its memory; runs one picture at a time."""
+
+    def __init__(self, plan: Plan, kept: Sequence[str], threads: int | None) -> None:
+        self.plan = plan
+        self.threads = threads or jit.threads()
+        self.arena = aligned(plan.arena_size + self.threads * plan.scratch_size)
+        self.lock = threading.Lock()
+        self.outputs: list[Array] = []
+        wanted = {*kept, *plan.graph.outputs}
+        self.shapes = {node.name: node.shape for node in plan.graph.nodes if node.name in wanted}
+        nothing = np.zeros(1, np.float32)
+        jit.run(walk, 0, 0, plan.rows, nothing, nothing, plan.tables, nothing, nothing, np.zeros(1, np.int64), 0)
+
+    def run(self, picture: Array) -> dict[str, Array]:
+        """Return the outputs and what is kept, (C, H, W) by name."""
+        image = np.ascontiguousarray(picture).reshape(-1)
+        with self.lock:
+            out = self._output()
+            counters = np.zeros(len(self.plan.steps) * COUNTERS + 1, np.int64)
+            for first, last, task in self.plan.segments:
+                self._walk(first, last, out, image, counters)
+                if task is not None:
+                    self._run_reference(task, picture)
+            return self._results(out)
+
+    def _walk(self, first: int, last: int, out: Array, image: Array, counters: Array) -> None:
+        plan = self.plan
+        if first == last:
+            return
+
+        def work(number: int) -> None:
+            scratch = plan.arena_size + number * plan.scratch_size
+            arrays = (plan.rows, self.arena, plan.weights, plan.tables, out, image, counters)
+            walk(first, last, *arrays, scratch)
+
+        team.together(work, self.threads)
+
+    def _output(self) -> Array:
+        """Return memory for the outputs: some that was given out before and that nobody holds any more, else new.
+
+        Fresh pages from the system cost more than the smaller networks' last layers.
+        """
+        for out in self.outputs:
+            if sys.getrefcount(out) == 3:  # the list, the loop and the call
+                return out
+        self.outputs.append(np.empty(max(1, self.plan.output_size), np.float32))
+        if len(self.outputs) > 4:
+            del self.outputs[0]
+        return self.outputs[-1]
+
+    def _results(self, out: Array) -> dict[str, Array]:
+        planar = self.plan.planar
+        return {
+            name: out[planar[name] : planar[name] + math.prod(shape)].reshape(shape)
+            if name in planar
+            else self._values(self.plan.maps[name])
+            for name, shape in self.shapes.items()
+        }
+
+    def _values(self, m: Map) -> Array:
+        """Return a copy of a map as (C, H, W)."""
+        blocks = self._blocks(m).transpose(0, 3, 1, 2)
+        return blocks.reshape(-1, m.height, m.width)[: m.channels].copy()  # for some shapes all of it is a view
+
+    def _blocks(self, m: Map) -> Array:
+        """Return a map as it lies in the arena, (blocks, H, W, lanes)."""
+        place = m.place
+        strides = [4 * n for n in (place.plane, place.row, m.lanes, 1)]
+        shape = (m.blocks, m.height, m.width, m.lanes)
+        return np.lib.stride_tricks.as_strided(self.arena[place.offset :], shape, strides)
+
+    def _run_reference(self, task: Task, picture: Array) -> None:
+        """Do a task that no fast kernel does on the reference kernels."""
+        node = task.main
+        graph, plan = self.plan.graph, self.plan
+        inputs = [picture if n == graph.input.name else self._values(plan.maps[n]) for n in node.inputs]
+        parameters = {key: plan.parameters[p.name] for key, p in node.parameters.items()}
+        value = OPS[node.op].run(*(x[None] for x in inputs), **parameters, **node.attributes)[0]
+        made = plan.maps[task.output]
+        top, left, bottom, right = made.root.border
+        whole = np.zeros((made.blocks * made.lanes, *value.shape[1:]), np.float32)
+        whole[: made.channels] = value
+        padded = np.pad(whole, ((0, 0), (top, bottom), (left, right)))
+        shape = (made.blocks, made.lanes, *padded.shape[1:])
+        start = made.place.offset - top * made.row - left * made.lanes
+        strides = [4 * n for n in (made.plane, made.row, made.lanes, 1)]
+        target = np.lib.stride_tricks.as_strided(
+            self.arena[start:], (made.blocks, *padded.shape[1:], made.lanes), strides
+        )
+        target[:] = padded.reshape(shape).transpose(0, 2, 3, 1)
