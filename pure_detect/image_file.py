@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pure_detect.errors import InputError
+
+# The file names that a folder's images have.
+ENDINGS = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2".split())
+LARGEST_STREAM = 1 << 28  # bytes; a picture within Pillow's limits takes less even where it is not compressed
 
 # How a picture of each EXIF orientation is turned upright; 1 is upright already.
 UPRIGHT = {
@@ -63,6 +68,23 @@ def read_image(source: str | os.PathLike | Image.Image | np.ndarray) -> NDArray[
     with _decoding(str(path)):
         _check_file(path)
         with Image.open(path) as image:
+            return _rgb(image)
+
+
+def read_image_bytes(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Return the RGB pixels of a picture file that was read already, as :func:`read_image` does; `name` is for errors.
+
+    Raises
+    ------
+    InputError
+        If the bytes are no picture, or more than `LARGEST_STREAM`.
+    """
+    with _decoding(name):
+        if not content:
+            raise ValueError("nothing")
+        if len(content) > LARGEST_STREAM:
+            raise ValueError(f"more than {LARGEST_STREAM:,} bytes")
+        with Image.open(io.BytesIO(content)) as image:
             return _rgb(image)
 
 

@@ -85,9 +85,8 @@ def open_weights(path: str | Path) -> Group:
         root = open_hdf5(path)
         wrong = _wrong_version(root)
         if wrong:
-            raise InputError(
-                f"expected layout version {LAYOUT_VERSION}, found {wrong}; make it anew with weights-convert"
-            )
+            renewal = f"`weights-convert SOURCE --model {_model_of(root)} --out {path}`"
+            raise InputError(f"expected layout version {LAYOUT_VERSION}, found {wrong}; make it anew with {renewal}")
     return root
 
 
@@ -117,6 +116,15 @@ def _wrong_version(root: Group) -> str:
         return f"version {error}"
     same = isinstance(version, (int, np.integer)) and version == LAYOUT_VERSION
     return "" if same else f"version {shown(version)}"
+
+
+def _model_of(root: Group) -> str:
+    """Return what `weights-convert --model` is to be told of a file of another layout, as far as it says that."""
+    try:
+        model = str(attribute(root, "model"))
+        return f"{model}.cfg" if attribute(root, "cfg") else model
+    except InputError:
+        return "NAME"
 
 
 def _starts_as_hdf5(path: str | Path) -> bool:

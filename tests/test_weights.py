@@ -190,8 +190,11 @@ class TestStrictReading:
             pure_detect.load(set_attribute(h5, **attributes))
 
     @pytest.mark.parametrize("version", [0, 2, "1", [1, 1]])
-    def test_another_layout_version_is_refused(self, version: Any, h5: Path) -> None:
-        with pytest.raises(InputError, match=rf"^{h5}: expected layout version 1, found version .* make it anew"):
+    def test_another_layout_version_is_refused_with_the_command_that_renews_it(self, version: Any, h5: Path) -> None:
+        renewal = f"`weights-convert SOURCE --model tiny.cfg --out {h5}`"
+        with pytest.raises(
+            InputError, match=rf"^{h5}: expected layout version 1, found version .* make it anew with {renewal}$"
+        ):
             pure_detect.load(set_attribute(h5, layout_version=version))
 
     @pytest.mark.parametrize(
