@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,15 +14,21 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pure_detect.errors import InputError
 
-# How a picture of each EXIF orientation is turned upright; 1 is upright already.
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# The file names that a folder's images have.
+ENDINGS = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2".split())
+LARGEST_STREAM = 1 << 28  # bytes; a picture within Pillow's limits takes less even where it is not compressed
+
+STRIP = 1 << 22  # pixels converted at a time: a second copy of the largest pictures would take a gigabyte
+
+# How the pixels of a picture of each EXIF orientation are turned upright; 1 is upright already.
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, 3),
+    7: lambda pixels: pixels.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda pixels: np.rot90(pixels),
 }
 
 
@@ -54,7 +61,7 @@ def read_image(source: str | os.PathLike | Image.Image | np.ndarray) -> NDArray[
         return checked_pixels(source)
     if isinstance(source, Image.Image):
         with _decoding("the Pillow image"):
-            return _rgb(source)
+            return _upright(*_stored(source))
     try:
         path = Path(os.fsdecode(source))
     except TypeError:
@@ -62,8 +69,28 @@ def read_image(source: str | os.PathLike | Image.Image | np.ndarray) -> NDArray[
         raise InputError(message) from None
     with _decoding(str(path)):
         _check_file(path)
-        with Image.open(path) as image:
-            return _rgb(image)
+        # Of a name, Pillow would map the file into memory, and take an uncompressed TIFF on its side for another shape.
+        with open(path, "rb") as file, Image.open(file) as image:
+            stored, orientation = _stored(image)
+        return _upright(stored, orientation)  # with the picture's own memory given back
+
+
+def read_image_bytes(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Return the RGB pixels of a picture file that was read already, as :func:`read_image` does; `name` is for errors.
+
+    Raises
+    ------
+    InputError
+        If the bytes are no picture, or more than `LARGEST_STREAM`.
+    """
+    with _decoding(name):
+        if not content:
+            raise ValueError("nothing")
+        if len(content) > LARGEST_STREAM:
+            raise ValueError(f"more than {LARGEST_STREAM:,} bytes")
+        with Image.open(io.BytesIO(content)) as image:
+            stored, orientation = _stored(image)
+        return _upright(stored, orientation)
 
 
 @contextmanager
@@ -95,28 +122,40 @@ def _check_file(path: Path) -> None:
         raise ValueError("an empty file" if path.is_file() else "something other than a regular file")
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Decode a Pillow image to upright RGB pixels."""
+def _stored(image: Image.Image) -> tuple[NDArray[np.uint8], int]:
+    """Decode a Pillow image to RGB pixels as they are stored; return them with their EXIF orientation."""
     image.load()
+    width, height = image.size
     if 0 in image.size:
-        raise ValueError(f"a picture of {image.width} x {image.height} pixels")
-    orientation = image.getexif().get(ExifTags.Base.Orientation)
-    if orientation in UPRIGHT:
-        image = image.transpose(UPRIGHT[orientation])
+        raise ValueError(f"a picture of {width} x {height} pixels")
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, STRIP // width)
+    for top in range(0, height, rows):
+        strip = image if rows >= height else image.crop((0, top, width, min(height, top + rows)))
+        pixels[top : top + rows] = _rgb(strip)
+    return pixels, image.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(UPRIGHT[orientation](pixels)) if orientation in UPRIGHT else pixels
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Return RGB pixels, or one value in place of three that are equal."""
     if image.mode.startswith("I"):
         return _grey_of_16_bits(np.asarray(image))
     if image.mode == "F":
         raise ValueError("floating-point pixels, whose range is not known")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # straight to RGB, Pillow warns
-    return np.array(image.convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
 def _grey_of_16_bits(grey: np.ndarray) -> NDArray[np.uint8]:
-    """Take the high byte of 16-bit grey, which some versions of Pillow hold in 32 bits, three times."""
+    """Take the high byte of 16-bit grey, which some versions of Pillow hold in 32 bits; (H, W, 1)."""
     if grey.min() < 0 or grey.max() > 0xFFFF:
         raise ValueError(f"grey values from {grey.min()} to {grey.max()}, outside 16 bits")
-    return np.repeat((grey >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    return (grey >> 8).astype(np.uint8)[:, :, None]
 
 
 def checked_pixels(pixels: np.ndarray) -> NDArray[np.uint8]:

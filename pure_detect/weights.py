@@ -16,20 +16,30 @@ Layout, version 1:
 from __future__ import annotations
 
 import json
-import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from pure_detect.errors import InputError, shown
 from pure_detect.graph import BatchNormRule, Graph
-from pure_detect.hdf5_heaps import check_global_heaps
-from pure_detect.hdf5_safety import MOST_OBJECTS, attribute, datasets, has, member
+from pure_detect.hdf5 import (
+    MAGIC,
+    MOST_OBJECTS,
+    DamagedError,
+    Dataset,
+    Group,
+    attribute,
+    datasets,
+    has,
+    member,
+    open_hdf5,
+)
 from pure_detect.image import Preprocessing
 
 LAYOUT_VERSION = 1
@@ -37,7 +47,7 @@ PARAMETERS = "parameters"
 
 Array = NDArray[Any]
 
-DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)  # what h5py raises on a damaged file
+MALFORMED = (RecursionError, KeyError, TypeError, ValueError)  # what attributes of other contents raise
 
 
 @dataclass(frozen=True)
@@ -59,8 +69,8 @@ def parameter_path(name: str) -> str:
     return f"{PARAMETERS}/{name.replace('.', '/')}"
 
 
-def open_weights(path: str | Path) -> h5py.File:
-    """Open a weight file for reading.
+def open_weights(path: str | Path) -> Group:
+    """Open a weight file for reading; return its root.
 
     Raises
     ------
@@ -69,50 +79,57 @@ def open_weights(path: str | Path) -> h5py.File:
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: expected a weight file, found {'a folder' if Path(path).is_dir() else 'nothing'}")
-    expected = "expected an HDF5 weight file made by weights-convert"
-    if not _starts_as_hdf5(path):  # HDF5 looks further on too; ours have nothing in front
-        raise InputError(f"{path}: {expected}, found another format")
-    _check_heaps(path)
+    with _located(path):
+        if not _starts_as_hdf5(path):  # HDF5 looks further on too; ours have nothing in front
+            raise InputError("expected an HDF5 weight file made by weights-convert, found another format")
+        root = open_hdf5(path)
+        wrong = _wrong_version(root)
+        if wrong:
+            renewal = f"`weights-convert SOURCE --model {_model_of(root)} --out {path}`"
+            raise InputError(f"expected layout version {LAYOUT_VERSION}, found {wrong}; make it anew with {renewal}")
+    return root
+
+
+@contextmanager
+def _located(path: str | Path) -> Iterator[None]:
+    """Put the path in front of the errors raised inside."""
     try:
-        file = h5py.File(path, "r")
-        wrong = _wrong_version(file)
-    except DAMAGE:
-        raise InputError(f"{path}: {expected}, found a damaged or shortened one") from None
-    if wrong:
-        file.close()
-        raise InputError(
-            f"{path}: expected layout version {LAYOUT_VERSION}, found {wrong}; make it anew with weights-convert"
-        )
-    return file
+        yield
+    except DamagedError as error:
+        message = "expected a whole HDF5 weight file, found a damaged or shortened one"
+        raise InputError(f"{path}: {message}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _wrong_version(file: h5py.File) -> str:
+def _wrong_version(root: Group) -> str:
     """Return what stands in the place of this layout version; nothing if it is this one."""
-    if "layout_version" not in file.attrs:
+    if "layout_version" not in root.attributes:
         return "an HDF5 file without one"
     try:
-        version = attribute(file, "layout_version")
+        version = attribute(root, "layout_version")
+    except DamagedError:
+        raise
     except InputError as error:
         return f"version {error}"
     same = isinstance(version, (int, np.integer)) and version == LAYOUT_VERSION
     return "" if same else f"version {shown(version)}"
 
 
-def _check_heaps(path: str | Path) -> None:
-    """Refuse a damaged file on which the HDF5 library would not come to an end."""
-    with open(path, "rb") as file:
-        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+def _model_of(root: Group) -> str:
+    """Return what `weights-convert --model` is to be told of a file of another layout, as far as it says that."""
     try:
-        check_global_heaps(content)
-    except InputError as error:
-        raise InputError(
-            f"{path}: expected a whole HDF5 weight file, found a damaged or shortened one: {error}"
-        ) from None
+        model = str(attribute(root, "model"))
+        return f"{model}.cfg" if attribute(root, "cfg") else model
+    except InputError:
+        return "NAME"
 
 
 def _starts_as_hdf5(path: str | Path) -> bool:
     with open(path, "rb") as file:
-        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def read_header(path: str | Path) -> WeightFile:
@@ -123,21 +140,24 @@ def read_header(path: str | Path) -> WeightFile:
     InputError
         If the file is not one of ours or an attribute is missing or malformed.
     """
-    with open_weights(path) as file:
+    root = open_weights(path)
+    with _located(path):
         try:
-            place = attribute(file, "batch_norm_epsilon_place")
+            place = attribute(root, "batch_norm_epsilon_place")
             return WeightFile(
                 path=Path(path),
-                model=str(attribute(file, "model")),
-                cfg=str(attribute(file, "cfg")),
-                graph_fingerprint=str(attribute(file, "graph_fingerprint")),
-                labels=_labels_from_json(attribute(file, "labels")),
-                preprocessing=preprocessing_from_json(attribute(file, "preprocessing")),
-                batch_norm_rule=BatchNormRule(float(attribute(file, "batch_norm_epsilon")), place == "inside"),
-                source_header=dict(json.loads(attribute(file, "source_header"))),
+                model=str(attribute(root, "model")),
+                cfg=str(attribute(root, "cfg")),
+                graph_fingerprint=str(attribute(root, "graph_fingerprint")),
+                labels=_labels_from_json(attribute(root, "labels")),
+                preprocessing=preprocessing_from_json(attribute(root, "preprocessing")),
+                batch_norm_rule=BatchNormRule(float(attribute(root, "batch_norm_epsilon")), place == "inside"),
+                source_header=dict(json.loads(attribute(root, "source_header"))),
             )
-        except (InputError, *DAMAGE) as error:
-            raise InputError(f"{path}: expected the attributes of layout version 1, found {error}") from None
+        except DamagedError:
+            raise
+        except (InputError, *MALFORMED) as error:
+            raise InputError(f"expected the attributes of layout version 1, found {error}") from None
 
 
 def _labels_from_json(text: str) -> tuple[str, ...]:
@@ -161,19 +181,16 @@ def read_parameters(path: str | Path, graph: Graph) -> dict[str, Array]:
     InputError
         If tensors are missing, unknown or of another shape or type; the one message lists them all.
     """
-    with open_weights(path) as file:
-        try:
-            return _read_all(file, graph)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        except DAMAGE as error:
-            found = f"a damaged one: {shown(str(error))}"
-            raise InputError(f"{path}: expected a whole weight file, found {found}") from None
+    root = open_weights(path)
+    with _located(path):
+        return _read_all(root, graph)
 
 
-def _read_all(file: h5py.File, graph: Graph) -> dict[str, Array]:
-    found = _datasets(file)
-    problems = [f"{name}: unknown" for name in found if name not in graph.parameters]
+def _read_all(root: Group, graph: Graph) -> dict[str, Array]:
+    found = _datasets(root)
+    problems = [
+        f"{name if name.isprintable() else shown(name)}: unknown" for name in found if name not in graph.parameters
+    ]
     for name, parameter in graph.parameters.items():
         dataset = found.get(name)
         if dataset is None:
@@ -182,14 +199,16 @@ def _read_all(file: h5py.File, graph: Graph) -> dict[str, Array]:
             problems.append(f"{name}: expected float {parameter.shape}, found {dataset.dtype} {dataset.shape}")
     if problems:
         raise InputError(f"{len(problems)} tensors do not fit the network: {'; '.join(problems)}")
-    return {name: found[name][()].astype(np.float32, copy=False) for name in graph.parameters}
+    if sum(dataset.nbytes for dataset in found.values()) > root.file_size:
+        raise InputError("expected every tensor with values of its own, found some that share theirs")
+    return {name: found[name].read().astype(np.float32, copy=False) for name in graph.parameters}
 
 
-def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+def _datasets(root: Group) -> dict[str, Dataset]:
     """Return everything under `/parameters` by parameter name."""
-    if not has(file, PARAMETERS):
+    if not has(root, PARAMETERS):
         return {}
-    group = member(file, PARAMETERS, h5py.Group)
+    group = member(root, PARAMETERS, Group)
     items = list(islice(datasets(group), MOST_OBJECTS + 1))
     if len(items) > MOST_OBJECTS:
         raise InputError(f"expected at most {MOST_OBJECTS:,} tensors, found more")

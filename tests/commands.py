@@ -61,10 +61,14 @@ def enter_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def start(*arguments: str, stdout: Any = subprocess.PIPE, **environment: str) -> subprocess.Popen[bytes]:
+def start(
+    *arguments: str, stdin: int | None = None, stdout: Any = subprocess.PIPE, **environment: str
+) -> subprocess.Popen[bytes]:
     """Start the command as a user does, standard output buffered as it is into a pipe, kernels from the usual cache."""
     variables = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     variables["NUMBA_CACHE_DIR"] = str(jit.cache_folder().parent)
     variables["PYTHONPATH"] = str(Path(pure_detect.__file__).parents[1])
     command = [sys.executable, "-m", "pure_detect", *arguments]
-    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, env={**variables, **environment})
+    return subprocess.Popen(
+        command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env={**variables, **environment}
+    )

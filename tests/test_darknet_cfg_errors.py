@@ -37,6 +37,8 @@ BROKEN = {
     "no channels": ("[net]<--\nwidth=32\nheight=32\n" + CONV, ["[net]", "channels", "at least 1", "none"]),
     "unknown activation": (NET + CONV.replace("linear", "Leaky<--"), ["activation", "leaky", "mish", "'Leaky'"]),
     "missing bracket": (NET + "[convolutional<--\n", ["[section]", "'[convolutional'"]),
+    "zero byte": (NET + CONV.replace("size=3", "si\0ze=3<--"), ["expected text", "zero byte"]),
+    "zero byte in a comment": (NET + "# \0<--\n" + CONV, ["expected text", "zero byte"]),
     "option first": ("width=32<--\n" + NET + CONV, ["first section [net]", "'width=32'"]),
     "anchor that is no number": (NET + CONV + HEAD.replace("1,2", "1,b<--"), ["anchors", "numbers", "'1,b'"]),
     "empty anchor": (NET + CONV + HEAD.replace("1,2", "1,,2<--"), ["anchors", "numbers", "'1,,2'"]),

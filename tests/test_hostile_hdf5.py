@@ -1,4 +1,4 @@
-"""Weight files made to do harm: each refused in one line by what is wrong, before the library acts on it."""
+"""Weight files made to do harm: each refused in one line by what is wrong, before anything is read or opened."""
 
 from __future__ import annotations
 
@@ -70,7 +70,24 @@ def compressed(file: h5py.File, other: Path) -> None:
 
 def larger_than_the_file(file: h5py.File, other: Path) -> None:
     del file[WEIGHT]
+    file.create_dataset(WEIGHT, (1 << 40,), np.float32)
+
+
+def in_chunks(file: h5py.File, other: Path) -> None:
+    del file[WEIGHT]
     file.create_dataset(WEIGHT, (1 << 40,), np.float32, chunks=(1 << 20,))
+
+
+def type_of_its_own(file: h5py.File, other: Path) -> None:
+    file["type"] = np.dtype("f4")
+    del file[WEIGHT]
+    file.create_dataset(WEIGHT, SHAPE, file["type"], data=SECRET)
+
+
+def many_links_elsewhere(file: h5py.File, other: Path) -> None:
+    """More than eight, and HDF5 gives the group an index."""
+    for i in range(9):
+        file[f"parameters/link{i}"] = h5py.ExternalLink(str(other), "/secret")
 
 
 def named_type(file: h5py.File, other: Path) -> None:
@@ -104,6 +121,9 @@ PARAMETER_CASES: list[tuple[Change, str]] = [
     (virtual, "found them stored outside"),
     (compressed, "found it compressed"),
     (larger_than_the_file, r"expected 4,398,046,511,104 bytes of values of .*, found 0"),
+    (in_chunks, "in one piece, found chunks"),
+    (type_of_its_own, "expected the type of '/parameters/layer001/conv/weight' with it, found it shared"),
+    (many_links_elsewhere, "found one with an index of HDF5 1.8"),
     (named_type, "as a Group or Dataset, found a Datatype"),
     (compound, "expected numbers in "),
     (references, "expected numbers in "),

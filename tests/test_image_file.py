@@ -122,6 +122,32 @@ class TestReading:
         assert read_image(pixels).flags.writeable
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "1", "CMYK", "I;16"])
+def test_a_picture_on_its_side_is_upright_in_every_mode_and_the_same_in_strips(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = Image.fromarray(picture(37, 23))
+    wide = np.arange(37 * 23, dtype=np.uint16).reshape(37, 23) * 70
+    image = Image.fromarray(wide) if mode == "I;16" else pixels.convert(mode)
+    exif = Image.Exif()
+    exif[274] = 6
+    path = written(tmp_path / "a.tif", image, exif=exif)
+    whole = read_image(path)
+    np.testing.assert_array_equal(whole, np.rot90(read_image(written(tmp_path / "b.tif", image)), 3))
+    for pixels_at_once in (1, 23, 100):
+        monkeypatch.setattr("pure_detect.image_file.STRIP", pixels_at_once)
+        np.testing.assert_array_equal(read_image(path), whole)
+
+
+def test_a_palette_with_transparency_converted_in_strips_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "a.png", Image.fromarray(picture(9, 7)).quantize(), transparency=b"\0\x80")
+    whole = read_image(path)
+    monkeypatch.setattr("pure_detect.image_file.STRIP", 20)
+    np.testing.assert_array_equal(read_image(path), whole)
+
+
 def message_of(source: object) -> str:
     with pytest.raises(InputError) as caught:
         read_image(source)  # type: ignore[arg-type]

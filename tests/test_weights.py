@@ -190,8 +190,11 @@ class TestStrictReading:
             pure_detect.load(set_attribute(h5, **attributes))
 
     @pytest.mark.parametrize("version", [0, 2, "1", [1, 1]])
-    def test_another_layout_version_is_refused(self, version: Any, h5: Path) -> None:
-        with pytest.raises(InputError, match=rf"^{h5}: expected layout version 1, found version .* make it anew"):
+    def test_another_layout_version_is_refused_with_the_command_that_renews_it(self, version: Any, h5: Path) -> None:
+        renewal = f"`weights-convert SOURCE --model tiny.cfg --out {h5}`"
+        with pytest.raises(
+            InputError, match=rf"^{h5}: expected layout version 1, found version .* make it anew with {renewal}$"
+        ):
             pure_detect.load(set_attribute(h5, layout_version=version))
 
     @pytest.mark.parametrize(
@@ -277,7 +280,7 @@ class TestDamagedFiles:
                 pure_detect.load(h5)
 
 
-def test_a_damaged_heap_of_texts_is_refused_before_the_hdf5_library_walks_it_for_ever(tmp_path: Path) -> None:
+def test_a_damaged_heap_of_texts_which_hdf5s_library_would_walk_for_ever_is_refused(tmp_path: Path) -> None:
     path = write_tiny_detector(tmp_path / "x.h5")
     content = bytearray(path.read_bytes())
     at = content.index(b"GCOL") + 16

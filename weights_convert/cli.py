@@ -12,6 +12,7 @@ from typing import Any
 
 from pure_detect import __version__
 from pure_detect.cli.common import accept_any_text, one_line_errors, report
+from pure_detect.cli.completion import complete, complete_with, model_completer
 from pure_detect.errors import InputError
 from pure_detect.graph import BatchNormRule
 from pure_detect.image import RESIZE_MODES
@@ -42,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("source", metavar="SOURCE", type=Path, help="the weight file to convert")
-    p.add_argument("--model", metavar="NAME|FILE.cfg", help="the network: a registry name or a Darknet cfg")
+    model = p.add_argument("--model", metavar="NAME|FILE.cfg", help="the network: a registry name or a Darknet cfg")
+    complete_with(model, model_completer(".cfg"))
     p.add_argument("--out", metavar="FILE", type=Path, required=True, help="the file to write")
     p.add_argument("--labels", metavar="FILE", type=Path, help="class names, one a line")
     p.add_argument("--float16", action="store_true", help="store half precision: half the size")
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _convert(arguments: Sequence[str] | None) -> int:
     p = parser()
+    complete(p)
     options = p.parse_args(arguments)
     if options.epsilon is not None and not 0 <= options.epsilon < math.inf:
         p.error(f"--epsilon: expected a finite number of at least 0, found {options.epsilon}")

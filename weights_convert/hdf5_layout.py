@@ -62,7 +62,8 @@ def write_weights(
     """
     rule, source = rule or network.batch_norm_rule, source or Source("pure_detect")
     graph = network.build(rule=rule)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    # The form of HDF5 that every version reads, ours in `pure_detect/hdf5` too.
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="earliest") as file:
         for name, parameter in graph.parameters.items():
             values = np.asarray(parameters[name], np.float32)
             if values.shape != parameter.shape:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pure_detect import __version__
 from pure_detect.cli.common import accept_any_text, one_line_errors
+from pure_detect.cli.completion import complete
 
 COMMANDS = ("detect", "classify", "summary", "models", "download", "evaluate", "anchors")
 
@@ -29,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    options = parser().parse_args(arguments)
+    p = parser()
+    complete(p)
+    options = p.parse_args(arguments)
     if "check" in options:
         options.check(options)
     return int(options.run(options))

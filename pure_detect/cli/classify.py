@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pure_detect.cli.common import (
-    DONE,
-    FAILED,
-    add_model_options,
-    load_model,
-    positive,
-    print_json,
-    report_error,
-)
+from pure_detect.cli.common import add_model_options, load_model, positive, print_json
+from pure_detect.cli.completion import complete_with, model_completer
+from pure_detect.cli.images import HELP, STANDARD_INPUT, Source, find_images, for_each
+from pure_detect.detector import Classification, Classifier
 from pure_detect.errors import InputError
 
 EPILOG = """\
-example:
-  pure-detect classify dog.jpg --model tiny-darknet.h5 --top 3"""
+examples:
+  pure-detect classify dog.jpg --model tiny-darknet.h5 --top 3
+  pure-detect classify photos/ --model efficientnet-b0.h5 --format json"""
 
 
 def add_parser(commands: Any) -> None:
@@ -30,12 +26,20 @@ def add_parser(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("images", nargs="+", metavar="IMAGE")
-    p.add_argument("--model", required=True, metavar="NAME|FILE.h5", help="a weight file or a registry name")
+    p.add_argument("images", nargs="+", metavar="IMAGE", help=HELP)
+    model = p.add_argument("--model", required=True, metavar="NAME|FILE.h5", help="a weight file or a registry name")
+    complete_with(model, model_completer(".h5"))
     p.add_argument("--top", type=positive, default=5, metavar="N", help="how many classes (default: 5)")
     p.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
     add_model_options(p)
-    p.set_defaults(run=run)
+    p.set_defaults(run=run, check=lambda options: check(options, p))
+
+
+def check(options: argparse.Namespace, p: argparse.ArgumentParser) -> None:
+    """Find the images."""
+    if options.images.count(STANDARD_INPUT) > 1:
+        p.error("-: expected standard input once, since it can be read once")
+    options.sources = find_images(options.images).images
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,19 +47,26 @@ def run(options: argparse.Namespace) -> int:
     model = load_model(options.model, options)
     if not model.network.is_classifier:
         raise InputError(f"{options.model}: expected a classifier, found a detector; use `pure-detect detect`")
-    status, results = DONE, []
-    for image in options.images:
-        try:
-            classes = model(image, top=options.top)
-        except InputError as error:
-            report_error(error)
-            status = FAILED
-            continue
-        results.append({"image": image, "classes": [c._asdict() for c in classes]})
+    results = []
+
+    def work(_: int, source: Source) -> str:
+        classes = _classes(model, source, options.top)
+        results.append({"image": source.name, "classes": [c._asdict() for c in classes]})
         if options.format == "table":
-            print(image)
+            print(source.name)
             for c in classes:
                 print(f"  {c.score:6.4f}  {c.label}")
+        return classes[0].label
+
+    status = for_each(options.sources, work)
     if options.format == "json":
         print_json(results)
     return status
+
+
+def _classes(model: Classifier, source: Source, top: int) -> list[Classification]:
+    pixels = source.read()
+    try:
+        return model(pixels, top=top)
+    except InputError as error:  # a network that gives a map
+        raise InputError(f"{source.name}: {error}") from None

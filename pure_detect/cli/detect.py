@@ -5,25 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from pure_detect.boxes.suppression import RULES
-from pure_detect.cli.common import (
-    DONE,
-    FAILED,
-    add_model_options,
-    load_model,
-    report,
-    report_error,
-    unit_interval,
-)
+from pure_detect.cli.common import add_model_options, load_model, report, unit_interval
+from pure_detect.cli.completion import complete_with, model_completer
+from pure_detect.cli.images import HELP, STANDARD_INPUT, Source, find_images, for_each
 from pure_detect.detections import Detections
 from pure_detect.draw import check_picture_path, draw, save_picture
 from pure_detect.errors import InputError
 from pure_detect.formats import WRITERS, image_ids, write_yolo
-from pure_detect.image import read_image
 from pure_detect.registry import DEFAULT_MODEL
 
 DESCRIPTION = """\
@@ -34,18 +27,24 @@ formats:
   json   a list with one object an image: image, width, height, model,
          detections; boxes are left, top, right, bottom in pixels
   coco   a COCO results file; image_id is the file's name if all names are
-         numbers, else the image's place on the command line, from 1
+         numbers, else the image's place in the run, from 1
   csv    one row a box: image,label,class_id,score,x1,y1,x2,y2
   yolo   Darknet's labels: class, centre x, centre y, width, height, as shares
          of the image; with a folder as --out one NAME.txt an image goes
-         there, and no drawing"""
+         there, and no drawing
+
+Of a folder its images are taken, of a pattern what it matches (** is any
+number of folders), both in the order of the numbers in their names. With a
+folder as --out the folders below them are made there too."""
 
 SLASHES = ("/", os.sep)
 
 EPILOG = """\
 examples:
   pure-detect detect street.jpg --out boxes.png
-  pure-detect detect *.jpg --model yolov3 --format json --out boxes/"""
+  pure-detect detect *.jpg --model yolov3 --format json --out boxes/
+  pure-detect detect photos/ 'more/**/*.png' --format csv > boxes.csv
+  curl -s https://example.com/street.jpg | pure-detect detect -"""
 
 
 def add_parser(commands: Any) -> None:
@@ -57,13 +56,14 @@ def add_parser(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("images", nargs="+", metavar="IMAGE")
-    p.add_argument(
+    p.add_argument("images", nargs="+", metavar="IMAGE", help=HELP)
+    model = p.add_argument(
         "--model",
         default=DEFAULT_MODEL,
         metavar="NAME|FILE.h5",
         help=f"a weight file or a registry name (default: {DEFAULT_MODEL})",
     )
+    complete_with(model, model_completer(".h5"))
     p.add_argument("--score", type=unit_interval, default=0.5, help="print scores over this (default: 0.5)")
     p.add_argument("--iou", type=unit_interval, help="suppress overlaps over this (default: the model's; YOLO's: 0.45)")
     p.add_argument("--agnostic", action="store_true", help="suppress across classes, not within each")
@@ -77,20 +77,26 @@ def add_parser(commands: Any) -> None:
 
 
 def check(options: argparse.Namespace, p: argparse.ArgumentParser) -> None:
-    """Refuse what cannot work before anything is loaded."""
-    count, folder = len(options.images), _folder(options)
-    if options.format == "yolo" and count > 1 and folder is None:
-        p.error(f"--format yolo: expected a folder as --out for {count} images, since each has its own file")
+    """Find the images, and refuse what cannot work before anything is loaded."""
+    if options.images.count(STANDARD_INPUT) > 1:
+        p.error("-: expected standard input once, since it can be read once")
+    options.sources, options.several = find_images(options.images)
+    folder = _folder(options)
+    if options.format == "yolo" and options.several and folder is None:
+        p.error("--format yolo: expected a folder as --out for several images, since each has its own file")
+    options.targets = {}
     if options.out is None:
         return
     if folder is None:
         _check_file(Path(options.out), p)
     elif not options.out.endswith(SLASHES) and folder.suffix and not folder.is_dir():
-        p.error(f"--out: expected a folder for {count} images, found the file name {folder}")
-    targets = [_target(options, image) for image in options.images]
-    if len(set(targets)) < count:
-        p.error("--out: expected images with different names, since each is drawn under its own")
-    for image in {Path(image).resolve() for image in options.images} & {target.resolve() for target in targets}:
+        p.error(f"--out: expected a folder for several images, found the file name {folder}")
+    options.targets = _targets(options)
+    taken = Counter(options.targets.values())
+    if taken and max(taken.values()) > 1:
+        p.error(f"--out: expected images with different names, found two for {taken.most_common(1)[0][0]}")
+    images = {Path(name).resolve() for name in options.targets if name != STANDARD_INPUT}
+    for image in images & {target.resolve() for target in options.targets.values()}:
         p.error(f"--out: expected another file than the image {image}, which would be overwritten")
 
 
@@ -110,35 +116,32 @@ def run(options: argparse.Namespace) -> int:
     if model.network.is_classifier:
         raise InputError(f"{options.model}: expected a detector, found a classifier; use `pure-detect classify`")
     writer = WRITERS[options.format](sys.stdout, model.network.name, model.labels)
-    status, count = DONE, len(options.images)
-    for number, (image, image_id) in enumerate(zip(options.images, image_ids(options.images)), start=1):
-        started = time.perf_counter()
-        try:
-            found = _detect(model, image, options)
-        except InputError as error:
-            report_error(error)
-            status = FAILED
-            continue
-        if count > 1:
-            objects = f"{len(found)} object{'s' * (len(found) != 1)}"
-            report(f"[{number}/{count}] {image}: {objects}, {time.perf_counter() - started:.2f} s")
+    ids = image_ids(source.name for source in options.sources)
+
+    def work(place: int, source: Source) -> str:
+        found = _detect(model, source, options)
         if not _labels_in_files(options):
-            writer.add(image, image_id, found)
+            writer.add(source.name, ids[place], found)
+        return f"{len(found)} object{'s' * (len(found) != 1)}"
+
+    status = for_each(options.sources, work)
     writer.finish()
     return status
 
 
-def _detect(model: Any, image: str, options: argparse.Namespace) -> Detections:
+def _detect(model: Any, source: Source, options: argparse.Namespace) -> Detections:
     """Return one image's detections, drawn or written where --out says."""
-    pixels = read_image(image)
+    pixels = source.read()
     try:
         found: Detections = model(
             pixels, score=options.score, iou=options.iou, class_agnostic=options.agnostic, rule=options.nms
         )
     except InputError as error:  # a network whose numbers are no boxes
-        raise InputError(f"{image}: {error}") from None
+        raise InputError(f"{source.name}: {error}") from None
     if options.out is not None:
-        path = _target(options, image)
+        path = options.targets[source.name]
+        if _folder(options) is not None:
+            _make_folder(path.parent)
         if _labels_in_files(options):
             write_yolo(found, path)
         else:
@@ -148,10 +151,10 @@ def _detect(model: Any, image: str, options: argparse.Namespace) -> Detections:
 
 
 def _folder(options: argparse.Namespace) -> Path | None:
-    """Return --out if it is a folder: because there are many images, or it is one already, or ends in a slash."""
+    """Return --out if it is a folder: because there are several images, or it is one already, or ends in a slash."""
     if options.out is None:
         return None
-    is_folder = len(options.images) > 1 or os.path.isdir(options.out) or options.out.endswith(SLASHES)
+    is_folder = options.several or os.path.isdir(options.out) or options.out.endswith(SLASHES)
     return Path(options.out) if is_folder else None
 
 
@@ -159,11 +162,24 @@ def _labels_in_files(options: argparse.Namespace) -> bool:
     return options.format == "yolo" and _folder(options) is not None
 
 
-def _target(options: argparse.Namespace, image: str) -> Path:
-    """Return the file that an image's drawing, or its labels, go to."""
+def _targets(options: argparse.Namespace) -> dict[str, Path]:
+    """Return, by the image's name, the file that its drawing, or its labels, go to.
+
+    Of `a.jpg` and `a.png` the drawings are `a.jpg.png` and `a.png.png`; labels must have the image's name to be found.
+    """
     folder = _folder(options)
-    ending = ".txt" if options.format == "yolo" else ".png"
-    return folder / f"{Path(image).stem}{ending}" if folder else Path(options.out)
+    images = list({source.name: source for source in options.sources if not source.error}.values())
+    if folder is None:
+        return {source.name: Path(options.out) for source in images}
+    labels = options.format == "yolo"
+    stems = Counter(source.output.with_suffix("") for source in images)
+    targets = {}
+    for source in images:
+        output = source.output.with_suffix("")
+        if stems[output] > 1 and not labels:
+            output = source.output
+        targets[source.name] = folder / output.with_name(f"{output.name}{'.txt' if labels else '.png'}")
+    return targets
 
 
 def _make_folder(folder: Path | None) -> None:

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from pure_detect.cli.common import DONE, FAILED, report_error
+from pure_detect.cli.completion import complete_with, model_completer
 from pure_detect.errors import InputError
 from pure_detect.registry import find_network
 from pure_detect.weights_cache import weights_of
@@ -36,7 +37,8 @@ def add_parser(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("models", nargs="+", metavar="MODEL", help="a name that `pure-detect models` lists")
+    models = p.add_argument("models", nargs="+", metavar="MODEL", help="a name that `pure-detect models` lists")
+    complete_with(models, model_completer())
     p.add_argument("--again", action="store_true", help="even if the weights are here")
     p.set_defaults(run=run)
 

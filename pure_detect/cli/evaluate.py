@@ -19,6 +19,7 @@ from pure_detect.cli.common import (
     report_error,
     unit_interval,
 )
+from pure_detect.cli.completion import complete_with, model_completer
 from pure_detect.draw import save_picture
 from pure_detect.errors import InputError
 from pure_detect.evaluate import CocoEvaluation, GroundTruth, evaluate, read_results
@@ -52,7 +53,8 @@ def add_parser(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("model", nargs="?", metavar="MODEL", help="a weight file or a registry name")
+    model = p.add_argument("model", nargs="?", metavar="MODEL", help="a weight file or a registry name")
+    complete_with(model, model_completer(".h5"))
     p.add_argument("--images", type=Path, metavar="DIR", help="the folder of the images")
     p.add_argument("--annotations", type=Path, metavar="PATH", required=True, help="the ground truth")
     p.add_argument("--results", type=Path, metavar="FILE.json", help="score these results instead of a model's")

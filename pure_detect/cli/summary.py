@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pure_detect.cli.common import DONE, input_size, print_json
+from pure_detect.cli.completion import complete_with, model_completer
 from pure_detect.errors import InputError
 from pure_detect.graph import Graph, Node
 from pure_detect.loading import network_of, read_header_network
@@ -28,7 +29,8 @@ def add_parser(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("model", metavar="NAME|FILE.h5|FILE.cfg")
+    model = p.add_argument("model", metavar="NAME|FILE.h5|FILE.cfg")
+    complete_with(model, model_completer(".h5", ".cfg"))
     p.add_argument("--size", type=input_size, metavar="N|WxH", help="input size (default: as published)")
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=run)

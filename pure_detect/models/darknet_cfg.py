@@ -110,7 +110,9 @@ class Section:
         """Warn once for every option that was neither read nor is known to matter in training only."""
         for key, (_, line) in self.options.items():
             if key not in self._used and key not in ignored:
-                warnings.warn(f"{self.file}, line {line}: [{self.kind}] unknown option {key!r} ignored", stacklevel=2)
+                warnings.warn(
+                    f"{self.file}, line {line}: [{self.kind}] unknown option {shown(key)} ignored", stacklevel=2
+                )
 
 
 def parse_cfg(text: str, file: str) -> list[Section]:
@@ -126,6 +128,8 @@ def parse_cfg(text: str, file: str) -> list[Section]:
     """
     sections: list[Section] = []
     for number, raw in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
+        if "\0" in raw:  # Darknet's C code would end the line there
+            raise InputError(f"{file}, line {number}: expected text, found a zero byte in {shown(raw.strip())}")
         line = re.sub(r"\s", "", raw)
         if not line or line[0] in "#;":
             continue

@@ -17,25 +17,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import h5py
-
 from pure_detect.errors import InputError
-from pure_detect.hdf5_heaps import check_global_heaps
-from pure_detect.hdf5_safety import checked, has, member
+from pure_detect.hdf5 import MAGIC, DamagedError, Dataset, Group, checked, has, member, open_hdf5
 from weights_convert.readers.content import Array, located, shown
-from weights_convert.readers.named_tensors import MAX_TENSORS, check_growth, check_name, converted, map_file
+from weights_convert.readers.named_tensors import MAX_TENSORS, check_growth, check_name, converted
 
 EXPECTED = "Keras weights or a Keras model in HDF5 (.h5)"
-MAGIC = b"\x89HDF\r\n\x1a\n"
 WHOLE_MODEL = "model_weights"
 LAYERS, WEIGHTS = "layer_names", "weight_names"
 TOP_LEVEL = "top_level_model_weights"
 NATIVE = ("layers", "_layer_checkpoint_dependencies")  # groups of Keras 3's own .weights.h5
 OUR_MARK = "layout_version"
 MAX_NAMES = MAX_TENSORS
-
-# What h5py raises on a damaged file follows from where HDF5 stumbles, and is documented nowhere.
-DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, MemoryError)
 
 
 def matches(path: str | Path, head: bytes) -> bool:
@@ -50,10 +43,9 @@ def matches(path: str | Path, head: bytes) -> bool:
     if not head.startswith(MAGIC):
         return False
     try:
-        check_global_heaps(map_file(path, EXPECTED))
-        with h5py.File(path, "r") as file:
-            return OUR_MARK not in file.attrs and (_weights_group(file) is not None or _is_native(file))
-    except (InputError, *DAMAGE):
+        root = open_hdf5(path)
+        return OUR_MARK not in root.attributes and (_weights_group(root) is not None or _is_native(root))
+    except (InputError, OSError):
         return False
 
 
@@ -72,69 +64,68 @@ def read(path: str | Path) -> dict[str, Array]:
         If the file is unreadable, damaged or not Keras's, or takes data from elsewhere (links, external storage).
     """
     with located(path):
-        content = map_file(path, EXPECTED)
-        check_global_heaps(content)
+        if not Path(path).is_file():  # opening a pipe would wait for ever
+            raise InputError(f"expected {EXPECTED}, found {'a folder' if Path(path).is_dir() else 'no such file'}")
         try:
-            with h5py.File(path, "r") as file:
-                datasets = _datasets(file)
-                total = sum(8 * math.prod(max(1, n) for n in dataset.shape) for dataset in datasets.values())
-                check_growth(len(datasets), total, len(content))
-                return {name: converted(name, dataset[()]) for name, dataset in datasets.items()}
-        except InputError:
-            raise
-        except DAMAGE as error:
-            raise InputError(f"expected {EXPECTED}, found a damaged or other file: {shown(str(error))}") from None
+            root = open_hdf5(path)
+            datasets = _datasets(root)
+        except DamagedError as error:
+            raise InputError(f"expected {EXPECTED}, found a damaged or other file: {error}") from None
+        total = sum(8 * math.prod(max(1, n) for n in dataset.shape or ()) for dataset in datasets.values())
+        check_growth(len(datasets), total, root.file_size)
+        return {name: converted(name, dataset.read()) for name, dataset in datasets.items()}
 
 
-def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+def _datasets(root: Group) -> dict[str, Dataset]:
     """Return the weights by name, none read yet."""
-    group = _weights_group(file)
+    group = _weights_group(root)
     if group is None:
-        found = "Keras 3's .weights.h5, which names no weights" if _is_native(file) else "another HDF5 file"
+        found = "Keras 3's .weights.h5, which names no weights" if _is_native(root) else "another HDF5 file"
         raise InputError(f"expected {EXPECTED}, found {found}; in Keras, model.save('FILE.h5') writes it")
-    datasets: dict[str, h5py.Dataset] = {}
+    datasets: dict[str, Dataset] = {}
     layers = [name for name in _names(group, LAYERS) if name != TOP_LEVEL]
     for layer in [*layers, *([TOP_LEVEL] if has(group, TOP_LEVEL) else [])]:
-        found = member(group, layer, h5py.Group)
+        found = member(group, layer, Group)
         for weight in _names(found, WEIGHTS):
             name = _canonical(layer, weight)
             if name in datasets:
                 raise InputError(f"expected every weight once, found {shown(name)} twice")
-            datasets[name] = checked(name, member(found, weight, h5py.Dataset))
+            datasets[name] = checked(name, member(found, weight, Dataset))
     return datasets
 
 
-def _weights_group(file: h5py.File) -> h5py.Group | None:
+def _weights_group(root: Group) -> Group | None:
     """Return the group whose attributes name the layers, or None where the file has none."""
-    group = member(file, WHOLE_MODEL, h5py.Group) if has(file, WHOLE_MODEL) else file
-    return group if LAYERS in group.attrs or f"{LAYERS}0" in group.attrs else None
+    group = member(root, WHOLE_MODEL, Group) if has(root, WHOLE_MODEL) else root
+    return group if LAYERS in group.attributes or f"{LAYERS}0" in group.attributes else None
 
 
-def _is_native(file: h5py.File) -> bool:
-    return any(has(file, name) for name in NATIVE)
+def _is_native(root: Group) -> bool:
+    return any(has(root, name) for name in NATIVE)
 
 
-def _names(group: h5py.Group, attribute: str) -> list[str]:
+def _names(group: Group, attribute: str) -> list[str]:
     """Return a list of names, put together from its parts where it is split."""
-    if attribute in group.attrs:
+    if attribute in group.attributes:
         return _strings(group, attribute)
     names: list[str] = []
     part = 0
-    while f"{attribute}{part}" in group.attrs:
+    while f"{attribute}{part}" in group.attributes:
         names += _strings(group, f"{attribute}{part}")
         part += 1
     return names
 
 
-def _strings(group: h5py.Group, attribute: str) -> list[str]:
-    stored = group.attrs.get_id(attribute)
-    if len(stored.shape) != 1 or stored.shape[0] > MAX_NAMES:
-        raise InputError(f"expected {attribute} as a list of at most {MAX_NAMES:,} names, found shape {stored.shape}")
-    if stored.shape[0] == 0:  # h5py writes an empty list as floats
+def _strings(group: Group, attribute: str) -> list[str]:
+    stored = group.attributes[attribute]
+    shape = stored.shape or ()
+    if len(shape) != 1 or shape[0] > MAX_NAMES:
+        raise InputError(f"expected {attribute} as a list of at most {MAX_NAMES:,} names, found shape {shape}")
+    if shape[0] == 0:  # h5py writes an empty list as floats
         return []
-    if h5py.check_string_dtype(stored.dtype) is None:  # HDF5 1.14 crashes on lists of a kind that it does not know
-        raise InputError(f"expected {attribute} as a list of names, found {stored.dtype}")
-    names = [name.decode("utf-8") if isinstance(name, bytes) else name for name in group.attrs[attribute]]
+    if not stored.is_text:
+        raise InputError(f"expected {attribute} as a list of names, found {stored.type.name}")
+    names = stored.texts()
     for name in names:
         check_name(name)
     return names
