@@ -41,3 +41,7 @@ AVERAGE_PRECISION = 0.003
 
 # EfficientDet's features, BiFPN cells and raw heads against effdet, as a share of the largest value.
 EFFDET = 1e-4
+
+# An exported network in onnxruntime 1.32, which sums in float32, as a share of each output's largest magnitude.
+ONNXRUNTIME_LAYER = 2e-6
+ONNXRUNTIME_NETWORK = 1e-4
