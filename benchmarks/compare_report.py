@@ -124,7 +124,8 @@ def _disturbances(result: dict[str, Any]) -> list[str]:
         return []
     return [
         f"Of {_count(len(blocks), 'block')} {repeated} ran again because other processes kept more than "
-        f"{result['disturbed']:g} CPUs busy meanwhile; {left} were disturbed every time, and count only where an engine has no other.",
+        f"{result['disturbed']:g} CPUs busy meanwhile; {left} were disturbed every time, and count only where "
+        "an engine has no other.",
         "",
     ]
 

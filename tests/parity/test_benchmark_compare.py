@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="needs the extra parity")
 pytest.importorskip("onnxruntime", reason="needs the extra parity")
-pytest.importorskip("matplotlib", reason="needs the extra bench")
+pytest.importorskip("matplotlib", reason="needs the extra parity")
 
 pytestmark = pytest.mark.parity
 
