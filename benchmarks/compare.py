@@ -11,6 +11,7 @@ then timed; each round runs all engines, in an order that rotates. Writes NAME.j
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -27,6 +28,7 @@ from compare_machine import machine
 from compare_report import write_report
 from engines.engine import ENGINES, Case
 
+from pure_detect.cli.common import positive
 from pure_detect.jit import home
 from pure_detect.registry import find_network
 
@@ -217,7 +219,7 @@ def parse() -> argparse.Namespace:
     )
     p.add_argument("--threads", type=counts, default=[2], metavar="N,...", help="default: 2")
     p.add_argument("--batch", type=counts, default=[1], metavar="N,...", help="default: 1")
-    p.add_argument("--blocks", type=int, default=5, metavar="N", help="processes an engine and case (default: 5)")
+    p.add_argument("--blocks", type=positive, default=5, metavar="N", help="processes an engine and case (default: 5)")
     p.add_argument("--seconds", type=float, default=1.5, metavar="S", help="timed in each block (default: 1.5)")
     p.add_argument("--retries", type=int, default=3, metavar="N", help="of a block that was disturbed (default: 3)")
     p.add_argument("--timeout", type=float, default=900, metavar="S", help="of one process (default: 900)")
@@ -227,7 +229,8 @@ def parse() -> argparse.Namespace:
     return p.parse_args()
 
 
-def main() -> None:
+def main() -> int:
+    """Compare case by case; the files are complete after each. Return 1 if a case could not be made."""
     options = parse()
     result: dict[str, Any] = {
         "machine": machine(),
@@ -237,15 +240,21 @@ def main() -> None:
         "disturbed": DISTURBED,
         "cases": [],
     }
+    status = 0
     report(json.dumps(result["machine"]))
-    for threads in options.threads:
-        for batch in options.batch:
-            for name, size in options.networks:
-                case = prepare_case(name, size, batch, threads, options.work)
-                result["cases"].append(compare(case, options))
-                write_report(result, options.out)
-    print(options.out.with_suffix(".md").read_text())
+    for threads, batch, (name, size) in itertools.product(options.threads, options.batch, options.networks):
+        try:
+            case = prepare_case(name, size, batch, threads, options.work)
+        except ValueError as error:  # a size that does not fit the network, a folder that cannot be written
+            report(f"error: {error}")
+            status = 1
+            continue
+        result["cases"].append(compare(case, options))
+        write_report(result, options.out)
+    if result["cases"]:
+        print(options.out.with_suffix(".md").read_text())
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -56,6 +56,14 @@ def test_an_engine_outside_of_the_bound_is_reported_and_not_timed(tmp_path: Path
     assert "- onnxruntime: yolo-fastest-1.1 64x32 (1 thread, batch 2): outputs differ" in text
 
 
+def test_a_size_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--networks", "yolo-fastest-1.1:33", "--work", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: yolo-fastest-1.1: height must be a multiple of 32, got 33" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
