@@ -109,6 +109,11 @@ class Model:
             raise ValueError(f"expected (N, {channels}, H, W), got {x.shape}")
         return self._executor(x.shape[2], x.shape[3])(x, keep)
 
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Return every parameter by its name in the graph, as it was loaded: batch norm is not folded."""
+        return self._parameters
+
     def parameters_sha256(self) -> str:
         """Return a hash of all parameters, names and values."""
         digest = hashlib.sha256()

@@ -11,6 +11,7 @@ from pure_detect.ops.geometry import Shape
 from pure_detect.ops.op import Array, Op, ParameterShapes, check_batches, check_map, contiguous
 
 NORMALIZATIONS = ("none", "relu", "softmax")
+EPSILON = 1e-4  # of the normalizations, as BiFPN was published
 
 
 def add(*inputs: Array) -> Array:
@@ -26,7 +27,7 @@ def add(*inputs: Array) -> Array:
     return weighted_add(*inputs, weight=np.ones((len(inputs), 1), np.float64))
 
 
-def weighted_add(*inputs: Array, weight: Array, normalization: str = "none", epsilon: float = 1e-4) -> Array:
+def weighted_add(*inputs: Array, weight: Array, normalization: str = "none", epsilon: float = EPSILON) -> Array:
     """Add maps, each times a trained weight: Darknet's weighted shortcut, and BiFPN's fusion.
 
     out[n, c] = sum over i of w[i, c] * in_i[n, c]
@@ -64,7 +65,7 @@ def weighted_add(*inputs: Array, weight: Array, normalization: str = "none", eps
     return total.astype(first.dtype)
 
 
-def normalized_weights(weight: Array, normalization: str, epsilon: float) -> Array:
+def normalized_weights(weight: Array, normalization: str, epsilon: float = EPSILON) -> Array:
     """Return the weights as they multiply the maps; axis 0 runs over the maps."""
     if normalization == "relu":
         weight = np.maximum(weight, 0)
@@ -94,7 +95,7 @@ def add_shape(inputs: Sequence[Shape], parameters: ParameterShapes) -> Shape:
 
 
 def weighted_add_shape(
-    inputs: Sequence[Shape], parameters: ParameterShapes, *, normalization: str, epsilon: float = 1e-4
+    inputs: Sequence[Shape], parameters: ParameterShapes, *, normalization: str, epsilon: float = EPSILON
 ) -> Shape:
     """Return the first input's shape, after checking weights and normalization."""
     shape = add_shape(inputs, {})
