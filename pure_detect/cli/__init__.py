@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pure_detect import __version__
 from pure_detect.cli.common import accept_any_text, one_line_errors
 
-COMMANDS = ("detect", "classify", "summary", "models", "download", "evaluate", "anchors")
+COMMANDS = ("detect", "classify", "summary", "models", "download", "evaluate", "anchors", "serve")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,0 +1,116 @@
+"""Few detections at a time, few requests that wait, and no request that takes for ever."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from typing import TypeVar
+
+from pure_detect.serve.errors import ServiceError
+
+Answer = TypeVar("Answer")
+
+LONGEST_RETRY = 60  # seconds
+
+
+class Deadline:
+    """The moment by which a request must be answered."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Return the seconds that are left.
+
+        Raises
+        ------
+        ServiceError
+            If there are none.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise self.missed()
+        return left
+
+    def missed(self) -> ServiceError:
+        """Return the error of a request that was not done in time."""
+        return ServiceError("time_limit", 504, f"expected an answer within {self.seconds:g} s, found none by then")
+
+
+class DetectionQueue:
+    """Takes in a bounded number of requests, and lets a few of them work at a time.
+
+    Parameters
+    ----------
+    concurrency : int
+        Detections at the same time.
+    places : int
+        Requests taken in, those at work included.
+    time_limit : float
+        Seconds for each, from when it is taken in.
+    """
+
+    def __init__(self, concurrency: int, places: int, time_limit: float) -> None:
+        self.places, self.taken = places, 0
+        self._time_limit, self._concurrency = time_limit, concurrency
+        self._lock = threading.Lock()
+        self._benches = threading.Semaphore(concurrency)
+        self._pool = futures.ThreadPoolExecutor(concurrency, "detection")
+        self._mean_seconds = 0.0
+
+    @contextmanager
+    def admit(self) -> Iterator[Deadline]:
+        """Take a request in until the block ends.
+
+        Raises
+        ------
+        ServiceError
+            If every place is taken.
+        """
+        with self._lock:
+            if self.taken >= self.places:
+                raise self._full()
+            self.taken += 1
+        try:
+            yield Deadline(self._time_limit)
+        finally:
+            with self._lock:
+                self.taken -= 1
+
+    def run(self, work: Callable[[], Answer], deadline: Deadline) -> Answer:
+        """Do work when its turn has come.
+
+        Work that misses the deadline is given up by its request, and keeps its bench until it ends: no more than
+        `concurrency` pieces are ever at work, and none waits that nobody waits for.
+
+        Raises
+        ------
+        ServiceError
+            If the deadline passes.
+        """
+        if not self._benches.acquire(timeout=deadline.remaining()):
+            raise deadline.missed()
+        started = time.monotonic()
+        future: futures.Future[Answer] = self._pool.submit(work)
+        future.add_done_callback(lambda _: self._done(time.monotonic() - started))
+        try:
+            return future.result(timeout=deadline.remaining())
+        except futures.TimeoutError:
+            raise deadline.missed() from None
+
+    def _done(self, seconds: float) -> None:
+        self._benches.release()
+        with self._lock:
+            self._mean_seconds += (seconds - self._mean_seconds) / 8
+
+    def _full(self) -> ServiceError:
+        """Return the error of a request that finds no place, with the seconds after which there may be one."""
+        expected = self._mean_seconds * self.places / self._concurrency
+        wait = min(max(1, math.ceil(expected)), LONGEST_RETRY)
+        message = f"expected one of {self.places} places, found all taken; try again in {wait} s"
+        return ServiceError("overloaded", 503, message, {"Retry-After": str(wait)})
