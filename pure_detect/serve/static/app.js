@@ -6,40 +6,42 @@ import * as service from "./service.js";
 const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const KEPT = "pure-detect.score";
 
-// What is on the page: the picture, its objects (best score first), the one that stands out, how to ask once more.
-const state = { picture: null, name: "", objects: [], chosen: null, again: null, asking: null, labels: new Map() };
+// What is on the page: the models by name, the picture and what it is called, its objects (best score first), the one
+// that stands out, the question that is open, and how to ask once more.
+const state = { models: new Map(), picture: null, name: "", objects: [], chosen: null, asking: null, again: null };
 
 // ---- asking
 
 /** Ask for the models, and fill their list. */
 async function loadModels() {
+  at.error.hidden = true;
   try {
     const found = await service.models();
-    at.model.replaceChildren(...found.models.map(({ name }) => new Option(name, name)));
-    at.model.value = found.default ?? found.models[0].name;
-    for (const { name, labels } of found.models) state.labels.set(name, labels);
     state.models = new Map(found.models.map((model) => [model.name, model]));
+    at.model.replaceChildren(...found.models.map(({ name }) => new Option(name)));
+    at.model.value = found.default;
     at.model.disabled = false;
     describeModel();
   } catch (error) {
     at.model.replaceChildren(new Option("no models"));
-    showError(error, loadModels);
+    state.again = loadModels;
+    showError(error);
   }
 }
 
 function describeModel() {
-  const model = state.models.get(at.model.value);
-  at["model-hint"].textContent = `${model.labels.length} kinds of objects, pictures seen at ${model.width} × ${model.height}`;
+  const { labels, width, height } = state.models.get(at.model.value);
+  at["model-hint"].textContent = `${labels.length} kinds of objects, sees ${width}\u00a0×\u00a0${height} pixels`;
 }
 
 function useFile(file) {
-  run(file.name || "the pasted picture", async (signal) => {
-    const decoded = createImageBitmap(file).catch(() => null);
-    const objects = service.detectFile(file, at.model.value, signal);
-    objects.catch(() => {}); // it is awaited below; until then its failure is no news
-    const picture = await decoded;
-    if (picture && !signal.aborted) showPicture(picture);
-    return { objects: await objects, picture };
+  run(file.name || "the pasted picture", async (signal, model) => {
+    const picture = await createImageBitmap(file).catch(() => null);
+    if (signal.aborted) return null;
+    if (picture) showPicture(picture);
+    // Of a JPEG browsers see what the service sees. Some turn no other format upright, or show more than its first frame.
+    if (picture && file.type === "image/jpeg") return { objects: await service.detect(file, model, signal), picture };
+    return shownByService(await service.detectAndShow(file, model, signal));
   });
 }
 
@@ -47,40 +49,39 @@ function useAddress(text) {
   const address = text.trim();
   at.address.value = address;
   if (!address) return at.address.focus();
-  run(address, async (signal) => {
-    const { detections, image } = await service.detectAddress(address, at.model.value, signal);
-    const bytes = Uint8Array.from(atob(image.slice(image.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
-    return { objects: detections, picture: await createImageBitmap(new Blob([bytes], { type: "image/jpeg" })) };
-  });
+  run(address, async (signal, model) => shownByService(await service.fetchAndShow(address, model, signal)));
 }
 
-/** Ask for the objects of a picture; a question before it that is still open is dropped. */
+async function shownByService({ detections, image }) {
+  const bytes = Uint8Array.from(atob(image.slice(image.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
+  return { objects: detections, picture: await createImageBitmap(new Blob([bytes])) };
+}
+
+/** Ask a question about a picture; one before it that is still open is dropped. */
 async function run(name, question) {
   state.asking?.abort();
   const asking = new AbortController();
-  const again = () => run(name, question);
-  Object.assign(state, { asking, again, name, picture: null, objects: [], chosen: null });
+  Object.assign(state, { asking, name, again: () => run(name, question), picture: null, objects: [], chosen: null });
   at.error.hidden = true;
   busy(true);
   update();
   const model = at.model.value;
   at.status.textContent = `Looking for objects with ${model} …`;
   try {
-    const { objects, picture } = await question(asking.signal);
+    const found = await question(asking.signal, model);
     if (asking.signal.aborted) return;
-    if (!picture) throw new service.ServiceError("no_picture", "This browser cannot show the picture.");
-    const labels = state.labels.get(model) ?? [];
-    state.objects = objects
-      .map((object) => ({ ...object, color: classColor(Math.max(0, labels.indexOf(object.label))) }))
-      .sort((a, b) => b.confidence - a.confidence);
     busy(false);
-    showPicture(picture);
+    state.objects = colored(found.objects, state.models.get(model));
+    showPicture(found.picture);
     update();
   } catch (error) {
-    if (asking.signal.aborted) return;
-    busy(false);
-    showError(error, again);
+    if (!asking.signal.aborted) showError(error);
   }
+}
+
+function colored(objects, { labels }) {
+  const colors = objects.map(({ label }) => classColor(Math.max(0, labels.indexOf(label))));
+  return objects.map((object, i) => ({ ...object, color: colors[i] })).sort((a, b) => b.confidence - a.confidence);
 }
 
 function busy(is) {
@@ -91,21 +92,26 @@ function busy(is) {
 // ---- showing
 
 function showPicture(picture) {
+  const first = at.canvas.hidden;
   state.picture = picture;
   at.empty.hidden = true;
   at.canvas.hidden = false;
   repaint();
+  if (first) at.stage.scrollIntoView({ block: "nearest" });
 }
 
-function showError(error, again) {
-  Object.assign(state, { picture: null, objects: [], again });
+function showError(error) {
+  busy(false);
+  Object.assign(state, { picture: null, objects: [] });
   at.canvas.hidden = true;
   at.empty.hidden = false;
   at.error.hidden = false;
   at["error-text"].textContent = error.message;
   at["error-code"].textContent = error.code ?? error.name;
+  at.retry.hidden = error.passing === false;
   update();
-  at.status.textContent = "None: the picture could not be looked at.";
+  at.status.textContent = "None: see the message at the picture.";
+  at.error.scrollIntoView({ block: "nearest" });
 }
 
 function shownObjects() {
@@ -120,9 +126,13 @@ function update() {
   at.score.setAttribute("aria-valuetext", `${at.score.value} percent`);
   at.objects.replaceChildren(...shown.map(row));
   at.json.textContent = jsonOf(shown);
-  at.copy.disabled = at.download.disabled = !state.picture;
-  if (state.picture && at.busy.hidden) at.status.textContent = summary(shown);
+  at.copy.disabled = at.download.disabled = !isDone();
+  if (isDone()) at.status.textContent = summary(shown);
   repaint();
+}
+
+function isDone() {
+  return state.picture && at.busy.hidden;
 }
 
 function row(object) {
@@ -209,15 +219,16 @@ async function copyJson() {
   }
 }
 
-function downloadPng() {
+async function downloadPng() {
   const { picture } = state;
-  const canvas = Object.assign(document.createElement("canvas"), { width: picture.width, height: picture.height });
+  flash(at.download, "Saving …");
+  const canvas = new OffscreenCanvas(picture.width, picture.height);
   paint(canvas, picture, shownObjects(), { unit: Math.max(1, Math.max(picture.width, picture.height) / 900) });
-  canvas.toBlob((blob) => {
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: pngName() });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  }, "image/png");
+  const blob = await canvas.convertToBlob({ type: "image/png" });
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: pngName() });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  flash(at.download, "Saved");
 }
 
 function pngName() {
@@ -232,7 +243,7 @@ function flash(button, text) {
   clearTimeout(Number(button.dataset.timer));
   button.dataset.timer = setTimeout(() => {
     button.textContent = button.dataset.text;
-    at.status.textContent = summary(shownObjects());
+    if (isDone()) at.status.textContent = summary(shownObjects());
   }, 2000);
 }
 
@@ -247,7 +258,7 @@ function take(data) {
   return false;
 }
 
-at.choose.addEventListener("click", () => at.file.click());
+for (const opener of [at.choose, at.empty]) opener.addEventListener("click", () => at.file.click());
 at.file.addEventListener("change", () => {
   if (at.file.files[0]) useFile(at.file.files[0]);
   at.file.value = ""; // the same file may be chosen again
@@ -258,7 +269,7 @@ at["address-form"].addEventListener("submit", (event) => {
 });
 at.model.addEventListener("change", () => {
   describeModel();
-  if (state.again) state.again();
+  state.again?.();
 });
 at.retry.addEventListener("click", () => state.again?.());
 at.score.addEventListener("input", () => {

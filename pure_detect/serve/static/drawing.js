@@ -44,7 +44,7 @@ export function paint(canvas, picture, objects, { unit = 1, chosen = null } = {}
   const order = drawn.map((_, i) => i).reverse();
   order.sort((a, b) => (drawn[a].object === chosen) - (drawn[b].object === chosen));
   for (const i of order) drawBox(context, drawn[i], unit, chosen);
-  for (const i of order) drawPlate(context, drawn[i].object, plates[i], unit, chosen);
+  for (const i of order) if (!chosen || drawn[i].object === chosen) drawPlate(context, drawn[i].object, plates[i], unit);
 }
 
 function scaled([x, y, width, height], scale) {
@@ -76,8 +76,7 @@ function drawBox(context, { object, box }, unit, chosen) {
   context.globalAlpha = 1;
 }
 
-function drawPlate(context, object, plate, unit, chosen) {
-  context.globalAlpha = chosen && chosen !== object ? 0.35 : 1;
+function drawPlate(context, object, plate, unit) {
   context.fillStyle = object.color;
   context.beginPath();
   context.roundRect(plate.x, plate.y, plate.width, plate.height, 4 * unit);
@@ -87,7 +86,6 @@ function drawPlate(context, object, plate, unit, chosen) {
   context.stroke();
   context.fillStyle = textColor(object.color);
   context.fillText(plateText(object), plate.x + 5 * unit, plate.y + plate.height / 2 + 0.5 * unit);
-  context.globalAlpha = 1;
 }
 
 /**

@@ -4,9 +4,11 @@ export const LEAST_SCORE = 0.05; // what the slider cannot reach is not asked fo
 
 /** An answer that is no success: the service's own code and line, or what can be said without one. */
 export class ServiceError extends Error {
-  constructor(code, message) {
-    super(message);
+  constructor(code, message, status = 0) {
+    super(message.replace(/^(?!https?:)./, (letter) => letter.toUpperCase()));
     this.code = code;
+    // Asking again helps where the answer depended on the moment: no answer, a busy service, a page that did not come.
+    this.passing = status === 0 || status === 408 || status === 422 || status >= 500;
   }
 }
 
@@ -16,16 +18,24 @@ export async function models(signal) {
 }
 
 /** Return the objects of a picture that is here, a Blob: [{bbox: [x, y, width, height], confidence, label}]. */
-export async function detectFile(file, model, signal) {
-  const query = new URLSearchParams({ model, score: LEAST_SCORE });
-  const headers = { "Content-Type": file.type.startsWith("image/") ? file.type : "application/octet-stream" };
-  return (await ask(`predict/v1?${query}`, { method: "POST", body: file, headers, signal })).json();
+export async function detect(file, model, signal) {
+  return (await send(file, { model, score: LEAST_SCORE }, signal)).json();
 }
 
-/** Return {model, width, height, detections, image} of a picture elsewhere; `image` is a data URL. */
-export async function detectAddress(address, model, signal) {
+/** Return {detections, image} of a picture that is here: `image` is a data URL of the picture as the service saw it. */
+export async function detectAndShow(file, model, signal) {
+  return (await send(file, { model, score: LEAST_SCORE, format: "full" }, signal)).json();
+}
+
+/** Return the same of a picture elsewhere. */
+export async function fetchAndShow(address, model, signal) {
   const query = new URLSearchParams({ model, image_url: address, format: "full", score: LEAST_SCORE });
   return (await ask(`predict/v1?${query}`, { signal })).json();
+}
+
+function send(file, query, signal) {
+  const headers = { "Content-Type": file.type.startsWith("image/") ? file.type : "application/octet-stream" };
+  return ask(`predict/v1?${new URLSearchParams(query)}`, { method: "POST", body: file, headers, signal });
 }
 
 async function ask(path, options) {
@@ -47,7 +57,8 @@ async function refusal(answer) {
   } catch {
     // a proxy in front of the service answers in its own form
   }
-  const wait = answer.headers.get("Retry-After");
-  const busy = answer.status === 503 && `The service is busy. Try again in ${wait ?? "a few"} seconds.`;
-  return new ServiceError(error.code ?? `status ${answer.status}`, busy || error.message || "The service refused this.");
+  const wait = answer.headers.get("Retry-After") ?? "a few";
+  const busy = answer.status === 503 && `The service is busy. Try again in ${wait} seconds.`;
+  const message = busy || error.message || "The service refused this.";
+  return new ServiceError(error.code ?? `status ${answer.status}`, message, answer.status);
 }
