@@ -53,7 +53,7 @@ class Service(NamedTuple):
         return f"http://127.0.0.1:{self.port}"
 
     def request(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, timeout: float = 30
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, timeout: float = 60
     ) -> Reply:
         """Send one request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -72,7 +72,7 @@ class Service(NamedTuple):
     @contextmanager
     def connection(self) -> Iterator[socket.socket]:
         """Open a connection for bytes that no client library would send."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as opened:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as opened:
             yield opened
 
     def lines(self, **wanted: Any) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ class Service(NamedTuple):
         pages = Path(f"/proc/{self.workers()[0]}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 120) -> int:
         """Send a signal, wait for the end and return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(timeout)

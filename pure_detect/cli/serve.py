@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any
 
 from pure_detect.cli.common import DONE, FAILED, report
 from pure_detect.errors import InputError
 from pure_detect.serve.settings import Settings
+
+NEEDED = ("flask", "gunicorn", "prometheus_client")
 
 DESCRIPTION = """\
 Serve detectors over HTTP, with a web page at /. Needs the extra serve:
@@ -54,22 +58,22 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal ends it."""
     settings = _settings(options)
-    try:
-        import flask  # noqa: F401
-        import prometheus_client  # noqa: F401
-
-        from pure_detect.serve.server import Server, check_address
-    except ImportError as error:
-        message = f"serve: expected Flask, gunicorn and prometheus_client, found no {error.name}"
-        raise InputError(f"{message}; pip install 'pure-detect[serve]'") from None
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        message = f"serve: expected {', '.join(NEEDED)}, found no {missing[0]}"
+        raise InputError(f"{message}; pip install 'pure-detect[serve]'")
     from pure_detect.serve.catalog import served_names
+    from pure_detect.serve.server import Server, check_address
 
     check_address(settings)
     names = served_names(settings.models)
     report(f"serving {', '.join(names)} at http://{settings.address}/ until Ctrl+C")
+    master = os.getpid()
     try:
         Server(settings).run()
     except SystemExit as end:
+        if os.getpid() != master:  # a worker, whose status tells the master why it ended
+            raise
         return FAILED if end.code else DONE
     return DONE
 

@@ -98,7 +98,7 @@ class Service:
         note(model=options.model.name)
         url = request.args.get("image_url")
         if by_address and not url:
-            raise ServiceError("missing_parameter", 400, "image_url: expected the address of an image, found none")
+            raise ServiceError("missing_parameter", "image_url: expected the address of an image, found none")
         with self.queue.admit() as deadline, metrics.TAKEN.track_inprogress():
             started = time.monotonic()
             content = self._fetch(url or "", deadline) if by_address else self._receive()
@@ -138,7 +138,7 @@ class Service:
             try:
                 found = options.model.detector(pixels, score=options.score, iou=options.iou)
             except InputError as error:
-                raise ServiceError("model_failed", 500, f"{name}: expected boxes, found {error}") from None
+                raise ServiceError("model_failed", f"{name}: expected boxes, found {error}") from None
             metrics.OBJECTS.labels(name).inc(len(found))
             return ANSWERS[options.format](pixels, found, name)
 

@@ -43,11 +43,11 @@ def read_image_bytes(request: Request, most: int) -> bytes:
     kind = request.mimetype
     if kind != FORM and kind not in RAW and not kind.startswith("image/"):
         expected = f"{FORM} with the field {FIELD}, or image/... or application/octet-stream"
-        raise ServiceError("unsupported_media_type", 415, f"Content-Type: expected {expected}, found {shown(kind)}")
+        raise ServiceError("unsupported_media_type", f"Content-Type: expected {expected}, found {shown(kind)}")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         found = request.headers["Content-Encoding"]
         message = f"Content-Encoding: expected none, found {shown(found)}: an image is compressed already"
-        raise ServiceError("unsupported_content_encoding", 415, message)
+        raise ServiceError("unsupported_content_encoding", message)
     if kind != FORM:
         return _checked(_read(request, most), most)
     body = _read(request, most + FORM_OVERHEAD)
@@ -58,12 +58,12 @@ def _checked(image: bytes, most: int) -> bytes:
     if len(image) > most:
         raise _too_large(most)
     if not image:
-        raise ServiceError("empty_body", 400, "expected an image, found no bytes")
+        raise ServiceError("empty_body", "expected an image, found no bytes")
     return image
 
 
 def _too_large(most: int) -> ServiceError:
-    return ServiceError("body_too_large", 413, f"expected an image of at most {most} bytes, found more")
+    return ServiceError("body_too_large", f"expected an image of at most {most} bytes, found more")
 
 
 def _read(request: Request, most: int) -> bytes:
@@ -80,7 +80,7 @@ def _read(request: Request, most: int) -> bytes:
         if announced and length >= int(announced):
             break
     if announced and length < int(announced):
-        raise ServiceError("truncated_body", 400, f"expected {announced} bytes, found {length} and then the end")
+        raise ServiceError("truncated_body", f"expected {announced} bytes, found {length} and then the end")
     return b"".join(pieces)
 
 
@@ -88,12 +88,12 @@ def _read_piece(stream: Any, size: int) -> bytes:
     try:
         piece: bytes = stream.read(size)
     except TimeoutError:  # from worker.py
-        raise ServiceError("body_too_slow", 408, "expected a whole request sooner, found a slow one") from None
+        raise ServiceError("body_too_slow", "expected a whole request sooner, found a slow one") from None
     except OSError:
-        raise ServiceError("truncated_body", 400, "expected a whole request, found the end of the connection") from None
+        raise ServiceError("truncated_body", "expected a whole request, found the end of the connection") from None
     except Exception as error:  # what a server raises on chunks that are none is its own
         message = f"expected a body in chunks, found a malformed one: {' '.join(str(error).split())}"
-        raise ServiceError("malformed_body", 400, message) from None
+        raise ServiceError("malformed_body", message) from None
     return piece
 
 
@@ -102,7 +102,7 @@ def _image_of_form(body: bytes, content_type: str) -> bytes:
     if len(files) != 1:
         found = f"{len(files)} of that name" if files else "none"
         code = "several_images" if files else "missing_image"
-        raise ServiceError(code, 400, f"expected one file in the form's field {FIELD}, found {found}")
+        raise ServiceError(code, f"expected one file in the form's field {FIELD}, found {found}")
     return files[0].stream.read()
 
 
@@ -116,16 +116,16 @@ def _parse(body: bytes, content_type: str) -> MultiDict[str, FileStorage]:
         form, files = parser.parse(io.BytesIO(body), boundary, len(body))
     except RequestEntityTooLarge:
         message = f"expected a form of at most {MOST_PARTS} fields, found more, or a long text"
-        raise ServiceError("form_too_large", 413, message) from None
+        raise ServiceError("form_too_large", message) from None
     except (ValueError, UnicodeError) as error:
         message = f"expected {FORM}, found one that is malformed: {' '.join(str(error).split())}"
-        raise ServiceError("malformed_form", 400, message) from None
+        raise ServiceError("malformed_form", message) from None
     if FIELD in form:
         message = f"expected a file in the form's field {FIELD}, found a text: the part has no filename"
-        raise ServiceError("missing_image", 400, message)
+        raise ServiceError("missing_image", message)
     if form:
         found = shown(sorted(form))
-        raise ServiceError("unknown_field", 400, f"expected options in the query, found them in the form: {found}")
+        raise ServiceError("unknown_field", f"expected options in the query, found them in the form: {found}")
     return files
 
 

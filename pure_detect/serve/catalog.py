@@ -52,7 +52,7 @@ class Catalog:
         found = self._models.get(name) or self._aliases.get(name)
         if found is None:
             known = ", ".join([*self._models, *self._aliases])
-            raise ServiceError("unknown_model", 404, f"model: expected one of {known}, found no model of that name")
+            raise ServiceError("unknown_model", f"model: expected one of {known}, found no model of that name")
         return found
 
     def describe(self) -> dict[str, Any]:

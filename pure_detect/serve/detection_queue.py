@@ -39,7 +39,7 @@ class Deadline:
 
     def missed(self) -> ServiceError:
         """Return the error of a request that was not done in time."""
-        return ServiceError("time_limit", 504, f"expected an answer within {self.seconds:g} s, found none by then")
+        return ServiceError("time_limit", f"expected an answer within {self.seconds:g} s, found none by then")
 
 
 class DetectionQueue:
@@ -102,6 +102,8 @@ class DetectionQueue:
             return future.result(timeout=deadline.remaining())
         except futures.TimeoutError:
             raise deadline.missed() from None
+        finally:
+            del future  # which holds the work's error, whose traceback holds this frame: and so the image, for long
 
     def _done(self, seconds: float) -> None:
         self._benches.release()
@@ -113,4 +115,4 @@ class DetectionQueue:
         expected = self._mean_seconds * self.places / self._concurrency
         wait = min(max(1, math.ceil(expected)), LONGEST_RETRY)
         message = f"expected one of {self.places} places, found all taken; try again in {wait} s"
-        return ServiceError("overloaded", 503, message, {"Retry-After": str(wait)})
+        return ServiceError("overloaded", message, {"Retry-After": str(wait)})

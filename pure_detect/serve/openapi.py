@@ -6,25 +6,14 @@ from typing import Any
 
 from pure_detect import __version__
 from pure_detect.serve.catalog import Catalog
+from pure_detect.serve.errors import OF_ADDRESSES, OF_ALL, OF_BODIES
+from pure_detect.serve.fetch_errors import STATUS as FETCHING
 from pure_detect.serve.options import FORMATS, SCORE
 from pure_detect.serve.settings import Settings
 
 Json = dict[str, Any]
 
-# What each status says, and with which codes; tests/test_serve_errors.py holds this against the code.
-REFUSALS = {
-    "400": "A parameter, a body or an address that cannot be used.",
-    "403": "An image at an address that is not public.",
-    "404": "No model of that name.",
-    "408": "A body that was sent too slowly.",
-    "413": "An image of too many bytes or pixels, or a form of too many fields.",
-    "415": "No image, or one of a format or a media type that is not accepted.",
-    "422": "A damaged image, or an address that gives none.",
-    "503": "Every place is taken; Retry-After says when to try again.",
-    "504": "No answer within the time limit.",
-}
-BY_ADDRESS = ("400", "403", "404", "413", "415", "422", "503", "504")
-BY_BODY = ("400", "404", "408", "413", "415", "422", "503", "504")
+BY_ADDRESS, BY_BODY = OF_ALL | OF_ADDRESSES | FETCHING, OF_ALL | OF_BODIES
 
 
 def description(catalog: Catalog, settings: Settings) -> Json:
@@ -124,7 +113,8 @@ def _bodies() -> Json:
     }
 
 
-def _predicted(statuses: tuple[str, ...]) -> Json:
+def _predicted(codes: dict[str, int]) -> Json:
+    """Return the answers to a prediction, with the refusals that these codes are."""
     detections: Json = {"type": "array", "items": _reference("Detection")}
     answer = {
         "description": "The objects, best first.",
@@ -133,12 +123,13 @@ def _predicted(statuses: tuple[str, ...]) -> Json:
             "image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}},
         },
     }
-    return {"200": answer, **{status: _refusal(status) for status in statuses}}
+    return {"200": answer, **{str(status): _refusal(status, codes) for status in sorted(set(codes.values()))}}
 
 
-def _refusal(status: str) -> Json:
-    answer: Json = {"description": REFUSALS[status], "content": _json("Error")}
-    if status == "503":
+def _refusal(status: int, codes: dict[str, int]) -> Json:
+    meant = ", ".join(f"`{code}`" for code, its_status in codes.items() if its_status == status)
+    answer: Json = {"description": f"Refused: {meant}.", "content": _json("Error")}
+    if status == 503:
         answer["headers"] = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
     return answer
 

@@ -42,9 +42,9 @@ def read_options(query: MultiDict[str, str], catalog: Catalog, others: tuple[str
     known = ("model", "score", "iou", "format", *others)
     for name, values in query.lists():
         if name not in known:
-            raise ServiceError("unknown_parameter", 400, f"expected one of {', '.join(known)}, found {shown(name)}")
+            raise ServiceError("unknown_parameter", f"expected one of {', '.join(known)}, found {shown(name)}")
         if len(values) > 1:
-            raise ServiceError("repeated_parameter", 400, f"{name}: expected one value, found {len(values)}")
+            raise ServiceError("repeated_parameter", f"{name}: expected one value, found {len(values)}")
     form = query.get("format", FORMATS[0])
     if form not in FORMATS:
         raise _invalid("format", f"one of {', '.join(FORMATS)}", form)
@@ -64,4 +64,4 @@ def _unit_interval(name: str, text: str) -> float:
 
 
 def _invalid(name: str, expected: str, found: str) -> ServiceError:
-    return ServiceError("invalid_parameter", 400, f"{name}: expected {expected}, found {shown(found)}")
+    return ServiceError("invalid_parameter", f"{name}: expected {expected}, found {shown(found)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
 import sys
 import threading
@@ -17,6 +18,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from pure_detect.errors import InputError
 from pure_detect.serve.settings import SETTINGS
 
+M_ARENA_MAX = -8  # of glibc's malloc.h
 WRITE_LIMIT = 30.0  # seconds for a client to take an answer
 
 
@@ -62,6 +64,7 @@ class Worker(ThreadWorker):
 
     def load_wsgi(self) -> None:
         """Load the application; a model that cannot be loaded ends the server with one line, not in a loop."""
+        _limit_arenas()
         try:
             with self._alive():
                 super().load_wsgi()
@@ -98,6 +101,13 @@ class Worker(ThreadWorker):
             conn.close(graceful=True)
             conn.close = _closed_already
         return answer
+
+
+def _limit_arenas() -> None:
+    """Let all threads share two of glibc's heaps, or each would keep the pieces of large images in one of its own."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 2)
 
 
 def _closed_already(graceful: bool = False) -> None:
