@@ -17,7 +17,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-PATIENCE = 60  # seconds until what must happen is taken as not happening
+PATIENCE = 120  # seconds until what must happen is taken as not happening
 
 OPTIONS = """
     --headless=new --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run

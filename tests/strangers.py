@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,14 +47,20 @@ class Names:
 
 
 class Connections:
-    """Every address that is connected to; only loopback really is, anything else is refused on the spot."""
+    """Every address that is connected to; only loopback really is, anything else is refused on the spot.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    `silent` are addresses that answer nothing, not even that they refuse.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, silent: tuple[str, ...] = ()) -> None:
         self.made: list[str] = []
         connect = socket.socket.connect
 
         def recorded(connection: socket.socket, place: Any) -> None:
             self.made.append(place[0])
+            if place[0] in silent:
+                time.sleep(connection.gettimeout() or 60)
+                raise TimeoutError("timed out")
             if not ipaddress.ip_address(place[0]).is_loopback:
                 raise ConnectionRefusedError(111, "Connection refused")
             connect(connection, place)

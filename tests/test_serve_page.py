@@ -469,6 +469,29 @@ def test_colours_are_those_of_the_command_line(page: Browser) -> None:
     assert colors == [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in (*palette(), palette()[0])]
 
 
+def test_in_a_crowd_the_best_objects_have_labels_and_none_lies_upon_another(page: Browser) -> None:
+    """200 boxes, best first, on a picture of 600 x 400."""
+    generator = np.random.default_rng(0)
+    corners = generator.uniform(0, [500, 300], (200, 2))
+    wanted = [
+        [{"x": x, "y": y, "width": 90, "height": 90}, {"width": 80, "height": 20}] for x, y in corners.round(1).tolist()
+    ]
+    plates = page.driver.execute_async_script(
+        "const [wanted, done] = arguments;"
+        "import('/static/drawing.js').then(m => done(m.placePlates(wanted, {width: 600, height: 400})))",
+        wanted,
+    )
+    x, y = np.array([[plate["x"], plate["y"]] for plate in plates if plate]).T
+    apart = (abs(x[:, None] - x) >= 80) | (abs(y[:, None] - y) >= 20)
+    assert (apart | np.eye(len(x), dtype=bool)).all()
+    assert (x >= 0).all()
+    assert (x <= 520).all()
+    assert (y >= 0).all()
+    assert (y <= 380).all()
+    assert 0.1 < len(x) * 80 * 20 / (600 * 400) < 0.2
+    assert all(plates[:3])
+
+
 @pytest.mark.shared_data
 def test_a_photograph_shows_its_dog_bicycle_and_car(opened: Browser, data: Path, tmp_path: Path) -> None:
     model = convert(data, FASTEST, tmp_path / "yolo.h5")

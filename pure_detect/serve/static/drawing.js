@@ -9,6 +9,9 @@ const PALETTE = `
   e15a69 6969e1 ff87a5 00d2b4 ffd200 69ffa5 a5a54b 6996e1 a53ce1 96f000 1e9678 1e87e1 f01e5a b4f078 96780f e13c00
 `.trim().split(/\s+/);
 
+const MOST_HIDDEN = 0.15; // of the picture under labels, but so many labels there always are
+const ALWAYS = 3;
+
 /** Return the colour of a class, always the same one. */
 export function classColor(classId) {
   return `#${PALETTE[classId % PALETTE.length]}`;
@@ -39,12 +42,12 @@ export function paint(canvas, picture, objects, { unit = 1, chosen = null } = {}
   context.textBaseline = "middle";
   const scale = { x: canvas.width / picture.width, y: canvas.height / picture.height };
   const drawn = objects.map((object) => ({ object, box: scaled(object.bbox, scale) }));
-  const plates = placePlates(drawn.map(({ object, box }) => [box, plateSize(context, object, unit)]), canvas);
+  const labelled = drawn.filter(({ object }) => !chosen || object === chosen);
+  const plates = placePlates(labelled.map(({ object, box }) => [box, plateSize(context, object, unit)]), canvas);
   // Worst first, so that the best and then the chosen one lie on top; all plates over all boxes.
-  const order = drawn.map((_, i) => i).reverse();
-  order.sort((a, b) => (drawn[a].object === chosen) - (drawn[b].object === chosen));
-  for (const i of order) drawBox(context, drawn[i], unit, chosen);
-  for (const i of order) if (!chosen || drawn[i].object === chosen) drawPlate(context, drawn[i].object, plates[i], unit);
+  const order = [...drawn].reverse().sort((a, b) => (a.object === chosen) - (b.object === chosen));
+  for (const item of order) drawBox(context, item, unit, chosen);
+  labelled.forEach(({ object }, i) => plates[i] && drawPlate(context, object, plates[i], unit));
 }
 
 function scaled([x, y, width, height], scale) {
@@ -89,21 +92,29 @@ function drawPlate(context, object, plate, unit) {
 }
 
 /**
- * Choose a place for each label, the first object first: at its box, inside the picture, and not upon a label placed
- * before; where there is no such place, the one that hides least.
+ * Choose places for labels, the first object first: at its box, inside the picture, and not upon another label.
+ *
+ * In a crowd some get none, where every place is taken or the labels hide too much of the picture by then: the list
+ * beside it has them all.
+ *
+ * @param wanted [box, size of its label] of each object, as {x, y, width, height} and {width, height}
+ * @returns {x, y, width, height} or null for each
  */
-function placePlates(wanted, { width, height }) {
+export function placePlates(wanted, { width, height }) {
   const placed = [];
-  for (const [box, size] of wanted) {
+  let room = MOST_HIDDEN * width * height;
+  return wanted.map(([box, size]) => {
     const spots = plateSpots(box, size).map(([x, y]) => ({
       x: Math.max(0, Math.min(x, width - size.width)),
       y: Math.max(0, Math.min(y, height - size.height)),
       ...size,
     }));
-    const hidden = spots.map((spot) => placed.reduce((sum, other) => sum + overlap(spot, other), 0));
-    placed.push(spots[hidden.indexOf(Math.min(...hidden))]);
-  }
-  return placed;
+    const free = spots.find((spot) => !placed.some((other) => overlap(spot, other)));
+    if (!free || (room <= 0 && placed.length >= ALWAYS)) return null;
+    room -= size.width * size.height;
+    placed.push(free);
+    return free;
+  });
 }
 
 function plateSpots(box, size) {
