@@ -1,4 +1,4 @@
-"""Gunicorn's configuration: `gunicorn` alone, in this folder, serves what PURE_DETECT_SERVE_... variables say.
+"""Gunicorn's configuration: `python -m gunicorn`, in this folder, serves what PURE_DETECT_SERVE_... variables say.
 
 Everything is decided in `pure_detect/serve/server.py`; `pure-detect serve` runs the same server.
 """

@@ -17,7 +17,7 @@ from pure_detect.cli import main
 from pure_detect.errors import InputError
 from pure_detect.serve import answers, app
 from pure_detect.serve.app import create_app
-from pure_detect.serve.catalog import Catalog, Served, load_catalog
+from pure_detect.serve.catalog import Catalog, Served, check_models
 from pure_detect.serve.errors import STATUS, ServiceError
 from pure_detect.serve.fetch_image import FetchError
 from pure_detect.serve.openapi import BY_ADDRESS, BY_BODY
@@ -256,7 +256,7 @@ def test_models_that_cannot_be_served_are_one_line(folder, tmp_path):
         (str(tmp_path / "nope.h5"),): "nope.h5: ",
     }.items():
         with pytest.raises(InputError, match=re.escape(message)) as caught:
-            load_catalog(sources)
+            check_models(sources)
         assert "\n" not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ from tests.service import Reply, Service, read_reply, serve
 from tests.tiny_models import write_tiny_detector
 
 MOST_BYTES = 600_000
-READ_LIMIT = 1.5  # seconds
+READ_LIMIT = 3  # seconds
 PATH = "/predict/v1"
 FORM = "multipart/form-data; boundary=b"
 GOOD = encoded("PNG")
@@ -226,7 +226,6 @@ def test_memory_does_not_grow_with_hostile_bodies(service):
     for _ in range(rounds):
         round_of_all()
     sent = rounds * sum(len(content) for content, _, _ in IMAGES.values())
-    print(sent, service.resident_bytes() - before)
     assert service.resident_bytes() - before < sent / 3  # were the images alone kept, it would be all of that
 
 

@@ -1,4 +1,4 @@
-"""A fuzzer that reads the service's own description finds nothing that contradicts it, and no failure of the service."""
+"""A fuzzer that reads the service's own description finds nothing that contradicts it, and no failure."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ from tests.tiny_networks import detector_file, quadrants
 PATH = "/predict/v1"
 PICTURE = encoded("PNG", quadrants())
 LOOPBACK = ("--allow-address", "127.0.0.0/8")
+PATIENT = ("--read-limit", "120", "--time-limit", "120")  # the tests hold requests for as long as they like
 PLACES = 4  # with one detection at a time
 
 
@@ -41,7 +42,7 @@ def model(tmp_path_factory) -> str:
 @pytest.fixture(scope="module")
 def service(model) -> Iterator[Service]:
     queue = ("--concurrency", "1", "--queue", str(PLACES - 1))
-    with serve("--models", model, *queue, *LOOPBACK) as running:
+    with serve("--models", model, *queue, *LOOPBACK, *PATIENT) as running:
         yield running
 
 
@@ -54,7 +55,7 @@ class Held:
     def answer(self) -> Answer:
         def wait_then_send(h: Handler) -> None:
             self.begun.release()
-            self.released.wait(20)
+            self.released.wait(60)
             file(PICTURE)(h)
 
         return wait_then_send
@@ -69,12 +70,12 @@ def held_requests(service: Service, count: int) -> Iterator[tuple[Held, list[Rep
         futures = [pool.submit(lambda: replies.append(service.get(path))) for _ in range(count)]
         try:
             for _ in range(count):
-                assert held.begun.acquire(timeout=20)
+                assert held.begun.acquire(timeout=60)
             yield held, replies
         finally:
             held.released.set()
             for future in futures:
-                future.result(timeout=30)
+                future.result(timeout=90)
 
 
 def test_requests_beyond_the_queue_get_503_and_all_that_were_accepted_an_answer(service):
@@ -99,6 +100,19 @@ def test_more_clients_than_places_are_answered_or_refused_and_nothing_else(servi
     assert sum(reply.status == 200 for reply in replies) >= PLACES
 
 
+def test_a_client_that_goes_while_it_waits_costs_no_detection(service):
+    held = Held()
+    with Loopback(held.answer()) as images:
+        path = f"{PATH}?image_url={quote(images.url + '/a.png')}"
+        with service.connection() as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Request-Id: gone-1\r\n\r\n".encode())
+            assert held.begun.acquire(timeout=60)
+        held.released.set()
+        _wait_for(lambda: service.lines(request_id="gone-1"))
+    (line,) = service.lines(request_id="gone-1")
+    assert (line["status"], line["error"]) == (499, "client_gone")
+
+
 def test_several_requests_on_one_connection(service):
     request = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(PICTURE)}\r\n\r\n"
     with service.connection() as connection:
@@ -109,7 +123,7 @@ def test_several_requests_on_one_connection(service):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
 def test_a_worker_that_stops_finishes_what_it_accepted(model, number):
-    with serve("--models", model, *LOOPBACK) as service:
+    with serve("--models", model, *LOOPBACK, *PATIENT) as service:
         before = service.workers()
         with held_requests(service, 3) as (held, replies):
             service.process.send_signal(number)
@@ -221,7 +235,7 @@ def _mapped(pid: int) -> list[str]:
 def run_to_its_end(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pure_detect", "serve", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_what_keeps_the_service_from_starting_is_one_line(model, service, tmp_path):

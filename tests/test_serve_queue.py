@@ -141,3 +141,12 @@ def test_the_time_to_come_back_grows_with_what_work_takes():
         with pytest.raises(ServiceError) as caught:
             taken.enter_context(queue.admit())
     assert caught.value.headers["Retry-After"] == "8"  # 10 places, 2 at a time, 1.5 s each
+
+
+def test_work_that_nobody_waits_for_any_more_is_not_done_and_keeps_no_bench():
+    queue, done = DetectionQueue(1, 1, LONG), []
+    with queue.admit() as deadline:
+        with pytest.raises(ServiceError) as caught:
+            queue.run(lambda: done.append(1), deadline, lambda: False)
+        assert (caught.value.code, done) == ("client_gone", [])
+        assert queue.run(lambda: 7, deadline) == 7

@@ -62,12 +62,12 @@ def run(options: argparse.Namespace) -> int:
     if missing:
         message = f"serve: expected {', '.join(NEEDED)}, found no {missing[0]}"
         raise InputError(f"{message}; pip install 'pure-detect[serve]'")
-    from pure_detect.serve.catalog import served_names
+    from pure_detect.serve.catalog import check_models
     from pure_detect.serve.server import Server, check_address
 
     check_address(settings)
-    names = served_names(settings.models)
-    report(f"serving {', '.join(names)} at http://{settings.address}/ until Ctrl+C")
+    check_models(settings.models)
+    report(f"serving {', '.join(settings.models)} at http://{settings.address}/ until Ctrl+C")
     master = os.getpid()
     try:
         Server(settings).run()

@@ -103,7 +103,7 @@ class Service:
             started = time.monotonic()
             content = self._fetch(url or "", deadline) if by_address else self._receive()
             note(image_bytes=len(content), read_milliseconds=_milliseconds(started))
-            answer = self.queue.run(lambda: self._detect(content, options), deadline)
+            answer = self.queue.run(lambda: self._detect(content, options), deadline, self._is_wanted)
         return _response(answer)
 
     def models(self) -> Response:
@@ -124,6 +124,11 @@ class Service:
 
     def _receive(self) -> bytes:
         return read_image_bytes(request, self.settings.max_bytes)
+
+    def _is_wanted(self) -> bool:
+        """Tell whether the client still waits for its answer."""
+        is_closed = getattr(request.environ.get("gunicorn.socket"), "is_closed", None)
+        return is_closed is None or not is_closed()
 
     def _fetch(self, url: str, deadline: Deadline) -> bytes:
         seconds = min(deadline.remaining(), self.settings.read_limit)

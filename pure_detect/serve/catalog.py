@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,32 +83,55 @@ class Catalog:
                 yield alias, of_family[0]
 
 
-def served_names(sources: Sequence[str]) -> dict[str, str]:
-    """Return the source of each served name, and make sure that every one is there; what is not is downloaded.
+def served_names(sources: Iterable[str]) -> dict[str, str]:
+    """Return the source of each served name.
+
+    Raises
+    ------
+    InputError
+        If two have the same name.
+    """
+    found: dict[str, str] = {}
+    for source in sources:
+        name = Path(source).stem if source.endswith(".h5") else source
+        if name in found:
+            raise InputError(f"--models: expected different names, found {name} twice: {found[name]} and {source}")
+        found[name] = source
+    return found
+
+
+def check_models(sources: Iterable[str]) -> None:
+    """Find out whether every model can be served before a process is started; weights that are not here are downloaded.
 
     Raises
     ------
     InputError
         If two have the same name, one is no detector, or one is not there and cannot be had.
     """
-    found: dict[str, str] = {}
-    for source in sources:
+    for source in served_names(sources).values():
         is_file = source.endswith(".h5")
-        name = Path(source).stem if is_file else source
-        if name in found:
-            raise InputError(f"--models: expected different names, found {name} twice: {found[name]} and {source}")
         network = read_header_network(source) if is_file else find_network(source)
         if network.is_classifier:
-            raise InputError(f"{source}: expected a detector, found a classifier")
+            raise _no_detector(source)
         if not is_file:
             weights_of(source)
-        found[name] = source
-    return found
 
 
-def load_catalog(sources: Sequence[str]) -> Catalog:
-    """Load models, and run each once, so that no request waits for a kernel to be compiled or read."""
+def load_catalog(sources: Iterable[str]) -> Catalog:
+    """Load models, and run each once, so that no request waits for a kernel to be compiled or read.
+
+    Raises
+    ------
+    InputError
+        If two have the same name, one is no detector, or one cannot be loaded.
+    """
     models = [Served(name, load(source)) for name, source in served_names(sources).items()]
     for model in models:
+        if not isinstance(model.detector, Detector):
+            raise _no_detector(model.name)
         model.detector(WARMING, score=0.0, limit=10)
     return Catalog(models)
+
+
+def _no_detector(name: str) -> InputError:
+    return InputError(f"{name}: expected a detector, found a classifier")

@@ -17,6 +17,7 @@ OF_ALL = {
     "damaged_image": 422,
     "internal_error": 500,
     "model_failed": 500,
+    "client_gone": 499,  # nginx's number for it: nobody sees it but the log
     "overloaded": 503,
     "time_limit": 504,
 }

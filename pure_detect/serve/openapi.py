@@ -13,7 +13,8 @@ from pure_detect.serve.settings import Settings
 
 Json = dict[str, Any]
 
-BY_ADDRESS, BY_BODY = OF_ALL | OF_ADDRESSES | FETCHING, OF_ALL | OF_BODIES
+SEEN = {code: status for code, status in OF_ALL.items() if code != "client_gone"}
+BY_ADDRESS, BY_BODY = SEEN | OF_ADDRESSES | FETCHING, SEEN | OF_BODIES
 
 
 def description(catalog: Catalog, settings: Settings) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import select
 import socket
 import sys
 import threading
@@ -57,6 +58,15 @@ class TimedSocket(socket.socket):
             raise BrokenPipeError("the client does not take the answer") from None
         finally:
             self.settimeout(own)
+
+    def is_closed(self) -> bool:
+        """Tell whether the client has closed the connection: then there is something to read, the end."""
+        readable = select.poll()
+        readable.register(self, select.POLLIN)
+        try:
+            return bool(readable.poll(0)) and super().recv(1, socket.MSG_PEEK) == b""
+        except OSError:
+            return True
 
 
 class Worker(ThreadWorker):
