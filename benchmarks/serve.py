@@ -90,7 +90,7 @@ def commands(model: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
 def running(command: tuple[list[str], dict[str, str]]) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     """Start a server, wait for its first answer to a prediction, give that time, and end it."""
     started = time.perf_counter()
-    process = subprocess.Popen(command[0], env=os.environ | command[1], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command[0], env=os.environ | command[1], cwd=HERE, stderr=subprocess.DEVNULL)
     try:
         while True:
             with contextlib.suppress(OSError):

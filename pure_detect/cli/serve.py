@@ -80,5 +80,5 @@ def run(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> Settings:
     given: dict[str, Any] = {setting.name: getattr(options, setting.name) for setting in fields(Settings)}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return Settings(**{name: value for name, value in values.items() if value is not None})
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return Settings(**{name: value for name, value in given.items() if value is not None})
