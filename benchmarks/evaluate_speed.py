@@ -13,18 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from evaluate_engines import ENGINES
 from evaluate_set import write_set
+from machine import machine
 
 HERE = Path(__file__).parent
 OURS, REFERENCE = "pure-detect", "pycocotools"
@@ -105,22 +104,6 @@ def first_call(folder: Path) -> dict[str, float]:
     return times
 
 
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def machine() -> dict[str, Any]:
-    packages = ("numpy", "numba", "pycocotools", "faster-coco-eval")
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
-    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
-    return {"cpu": cpu_name(), "cpus": cpus, "load": load, "system": platform.platform(), "versions": versions}
-
-
 def markdown(report: dict[str, Any]) -> str:
     """Return the report as it stands in the documentation."""
     size, where = report["set"], report["machine"]
@@ -162,7 +145,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    report: dict[str, Any] = {"machine": machine(), "rounds": options.rounds}
+    report: dict[str, Any] = {
+        "machine": machine("numpy", "numba", "pycocotools", "faster-coco-eval"),
+        "rounds": options.rounds,
+    }
     print(json.dumps(report["machine"]), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

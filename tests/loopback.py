@@ -52,8 +52,8 @@ class Loopback(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *answers: Answer) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, *answers: Answer, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((host, port), Handler)
         self.answers = list(answers)
         self.requests: list[Request] = []
         self.released = threading.Event()
@@ -61,7 +61,7 @@ class Loopback(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http://{self.server_address[0]}:{self.server_port}"
 
     def __enter__(self) -> Loopback:
         self._thread.start()
