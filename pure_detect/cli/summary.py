@@ -8,6 +8,7 @@ from typing import Any
 
 from pure_detect.cli.common import DONE, input_size, print_json
 from pure_detect.cli.completion import complete_with, model_completer
+from pure_detect.engine.plan import plan_without_weights
 from pure_detect.errors import InputError
 from pure_detect.graph import Graph, Node
 from pure_detect.loading import network_of, read_header_network
@@ -16,6 +17,7 @@ from pure_detect.ops.geometry import Shape
 EPILOG = """\
 examples:
   pure-detect summary yolov3
+  pure-detect summary efficientdet-d0 --plan
   pure-detect summary my.cfg --size 608 --json"""
 
 
@@ -32,7 +34,9 @@ def add_parser(commands: Any) -> None:
     model = p.add_argument("model", metavar="NAME|FILE.h5|FILE.cfg")
     complete_with(model, model_completer(".h5", ".cfg"))
     p.add_argument("--size", type=input_size, metavar="N|WxH", help="input size (default: as published)")
-    p.add_argument("--json", action="store_true", help="print JSON")
+    output = p.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print JSON")
+    output.add_argument("--plan", action="store_true", help="how the fast engine runs it on this processor")
     p.set_defaults(run=run)
 
 
@@ -46,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
         raise
     except ValueError as error:
         raise InputError(str(error)) from None
-    if options.json:
+    if options.plan:
+        print(plan_without_weights(graph).table())
+    elif options.json:
         print_json(_as_json(network.name, graph))
     else:
         _print_table(network.name, graph)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from pure_detect.engine import conv2d_direct as direct
 from pure_detect.engine import maps, packing, run, squeeze_excite, step
-from pure_detect.engine.emitter import Emitter
+from pure_detect.engine.emitter import L2_SHARE, Emitter
 from pure_detect.engine.fuse import Task
 from pure_detect.engine.layout import Map
+from pure_detect.engine.placement import MIN_ITEMS
 from pure_detect.engine.simd import LANES
 from pure_detect.graph import Node
 from pure_detect.ops.add import normalized_weights
@@ -44,25 +45,8 @@ def emit_gates(e: Emitter, task: Task) -> None:
             run.CHANNEL_SUMS, task, source.blocks,
             {step.HEIGHT: source.height, step.COLUMNS: source.width, step.Y: sums.place.offset}, x=source,
         )  # fmt: skip
-    channels, hidden = source.blocks * LANES, squeeze.reduce.shape[0]
-    e.scratch = max(e.scratch, channels + hidden + LANES)
-    gate_numbers = e.activation_numbers(squeeze.gate)
-    rows = sums.width // channels
-    e.step(
-        run.CHANNEL_GATES, task, 1,
-        {
-            step.X: sums.place.offset, step.Y: gates.place.offset, step.BLOCKS: source.blocks,
-            squeeze_excite.SUM_ROWS: rows, squeeze_excite.PIXELS: source.height * source.width,
-            squeeze_excite.HIDDEN: hidden,
-            squeeze_excite.REDUCE: matrix(e, squeeze.reduce, hidden, channels, transposed=False),
-            squeeze_excite.REDUCE_BIAS: plain_bias(e, squeeze.reduce, hidden),
-            squeeze_excite.EXPAND: matrix(e, squeeze.expand, hidden, channels, transposed=True),
-            squeeze_excite.EXPAND_BIAS: plain_bias(e, squeeze.expand, channels),
-            squeeze_excite.GATE: gate_numbers[step.ACTIVATION],
-            squeeze_excite.GATE_LIMITS: gate_numbers[step.LIMITS],
-            **e.activation_numbers(squeeze.reduce_activation),
-        },
-    )  # fmt: skip
+    emit_two_layers(e, task, source, sums, gates)
+    channels = source.blocks * LANES
     conv = e.placement.gated(squeeze)
     outputs = -(-conv.main.shape[0] // LANES)
     panels = packing.panels_of(outputs, direct.WIDE)
@@ -81,6 +65,38 @@ def emit_gates(e: Emitter, task: Task) -> None:
             squeeze_excite.GATES: gates.place.offset, squeeze_excite.BIAS: e.bias(conv),
             squeeze_excite.SCALED_BIAS: scaled.place.offset + channels * outputs * LANES,
             squeeze_excite.OUTPUTS: outputs * LANES,
+        },
+    )  # fmt: skip
+
+
+def emit_two_layers(e: Emitter, task: Task, source: Map, sums: Map, gates: Map) -> None:
+    """Add the two small layers that make gates from sums; their weights are read by all threads together."""
+    squeeze = task.squeeze
+    assert squeeze
+    channels, units = source.blocks * LANES, squeeze.reduce.shape[0]
+    hidden = e.maps[f"{squeeze.name}:hidden"]
+    parts = min(MIN_ITEMS, 1 + channels * units // L2_SHARE)
+    unit_chunk = -(-units // parts // LANES) * LANES
+    gate_chunk = -(-source.blocks // parts) * LANES
+    e.scratch = max(e.scratch, channels + unit_chunk)
+    common = {step.BLOCKS: source.blocks, squeeze_excite.HIDDEN: units}
+    e.step(
+        run.HIDDEN_UNITS, task, -(-units // unit_chunk),
+        {
+            step.X: sums.place.offset, step.Y: hidden.place.offset, step.CHUNK: unit_chunk,
+            squeeze_excite.SUM_ROWS: sums.width // channels, squeeze_excite.PIXELS: source.height * source.width,
+            squeeze_excite.REDUCE: matrix(e, squeeze.reduce, units, channels, transposed=False),
+            squeeze_excite.REDUCE_BIAS: plain_bias(e, squeeze.reduce, units),
+            **common, **e.activation_numbers(squeeze.reduce_activation),
+        },
+    )  # fmt: skip
+    e.step(
+        run.CHANNEL_GATES, task, -(-channels // gate_chunk),
+        {
+            step.X: hidden.place.offset, step.Y: gates.place.offset, step.CHUNK: gate_chunk,
+            squeeze_excite.EXPAND: matrix(e, squeeze.expand, units, channels, transposed=True),
+            squeeze_excite.EXPAND_BIAS: plain_bias(e, squeeze.expand, channels),
+            **common, **e.activation_numbers(squeeze.gate),
         },
     )  # fmt: skip
 

@@ -74,6 +74,7 @@ class Placement:
         producer = next(i for i, t in enumerate(self.tasks) if t.output == squeeze.source)
         rows = depthwise_parts(self.tasks[producer])[1] if self.sums_on_the_way(squeeze) else 1
         self.reserve(f"{squeeze.name}:sums", rows * channels, index).live(producer)
+        self.reserve(f"{squeeze.name}:hidden", 2 * squeeze.reduce.shape[0] + MIN_ITEMS * LANES, index)
         self.reserve(f"{squeeze.name}:gates", channels, index)
         self.reserve(f"{squeeze.name}:weights", (channels + 1) * outputs, index)
 

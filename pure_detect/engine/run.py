@@ -18,12 +18,12 @@ from pure_detect.engine.step import ITEMS, KERNEL
 from pure_detect.jit import kernel
 
 (READ_IMAGE, DIRECT, DEPTHWISE, WINOGRAD_4, WINOGRAD_2, WEIGHTED_SUM, SCALE_SHIFT, POOL, UPSAMPLE, COPY_CHANNELS,
- CHANNEL_SUMS, CHANNEL_GATES, SCALE_WEIGHTS, EXPAND_DEPTHWISE) = range(14)  # fmt: skip
+ CHANNEL_SUMS, CHANNEL_GATES, SCALE_WEIGHTS, EXPAND_DEPTHWISE, HIDDEN_UNITS) = range(15)  # fmt: skip
 
 NAMES = (
     "read_image", "conv2d_direct", "depthwise_conv2d", "conv2d_winograd F(4x4, 3x3)", "conv2d_winograd F(2x2, 3x3)",
     "weighted_sum", "scale_shift", "pool", "upsample", "copy_channels", "channel_sums", "channel_gates",
-    "scale_weights", "expand_depthwise",
+    "scale_weights", "expand_depthwise", "hidden_units",
 )  # fmt: skip
 COUNTERS = 16  # int64 a step, two lines of cache: [0] items taken, [8] items done
 TAKEN, DONE = 0, 8
@@ -57,7 +57,9 @@ def run_item(s, item, x, w, tables, out, image, scratch):  # type: ignore[no-unt
     elif kernel == CHANNEL_SUMS:
         squeeze_excite.channel_sums(s, item, x)
     elif kernel == CHANNEL_GATES:
-        squeeze_excite.channel_gates(s, x, w, scratch)
+        squeeze_excite.channel_gates(s, item, x, w)
+    elif kernel == HIDDEN_UNITS:
+        squeeze_excite.hidden_units(s, item, x, w, scratch)
     elif kernel == SCALE_WEIGHTS:
         squeeze_excite.scale_weights(s, item, x, w)
     elif kernel == READ_IMAGE:

@@ -15,6 +15,7 @@ from pure_detect.engine.simd import LANES, ZERO, broadcast, fma, lane_sum, load,
 from pure_detect.engine.step import (
     ACTIVATION,
     BLOCKS,
+    CHUNK,
     COLUMNS,
     HEIGHT,
     LIMITS,
@@ -27,12 +28,11 @@ from pure_detect.engine.step import (
     clamped,
 )
 
-# channel_gates: SUMS rows of sums (0: the means stand at X already); HIDDEN neurons; where the weights of both layers,
-# (HIDDEN, channels) each, and the biases stand in `w`; the gate's activation and limits.
-SUM_ROWS, PIXELS, HIDDEN, REDUCE, REDUCE_BIAS, EXPAND, EXPAND_BIAS, GATE, GATE_LIMITS = range(OWN, OWN + 9)
-WEIGHTS, FIRST_VECTORS, FIRST_PANELS, REST_VECTORS, GATES, BIAS, SCALED_BIAS, OUTPUTS = range(
-    OWN, OWN + 8
-)  # of scale_weights
+# hidden_units and channel_gates. SUM_ROWS: how many rows of sums there are. REDUCE, EXPAND: where the weights of the
+# two layers, (HIDDEN, channels) each, stand in `w`. CHUNK (of `step.py`): neurons, or channels, of an item.
+SUM_ROWS, PIXELS, HIDDEN, REDUCE, REDUCE_BIAS, EXPAND, EXPAND_BIAS = range(OWN, OWN + 7)
+# scale_weights.
+WEIGHTS, FIRST_VECTORS, FIRST_PANELS, REST_VECTORS, GATES, BIAS, SCALED_BIAS, OUTPUTS = range(OWN, OWN + 8)
 ONE = np.float32(1)
 
 
@@ -46,8 +46,8 @@ def channel_sums(s, item, x):  # type: ignore[no-untyped-def]
 
 
 @shared
-def channel_gates(s, x, w, scratch):  # type: ignore[no-untyped-def]
-    """Compute all gates of one map."""
+def hidden_units(s, item, x, w, scratch):  # type: ignore[no-untyped-def]
+    """Compute some neurons of the first layer from the channels' means."""
     channels = s[BLOCKS] * LANES
     share = broadcast(ONE / np.float32(s[PIXELS]))
     for c in range(0, channels, LANES):
@@ -55,16 +55,24 @@ def channel_gates(s, x, w, scratch):  # type: ignore[no-untyped-def]
         for row in range(s[SUM_ROWS]):
             total = total + load(x, s[X] + row * channels + c)
         store(x, scratch + c, total * share)
-    hidden = scratch + channels
-    for h in range(s[HIDDEN]):
-        x[hidden + h] = dot(x, scratch, w, s[REDUCE] + h * channels, channels) + w[s[REDUCE_BIAS] + h]
     slope, highest = broadcast(w[s[LIMITS]]), broadcast(w[s[LIMITS] + 1])
-    for h in range(hidden, hidden + s[HIDDEN], LANES):
-        store(x, h, activated(clamped(load(x, h), slope, highest), s[ACTIVATION]))
-    slope, highest = broadcast(w[s[GATE_LIMITS]]), broadcast(w[s[GATE_LIMITS] + 1])
-    for c in range(0, channels, LANES):
-        total = combination(x, hidden, s[HIDDEN], w, s[EXPAND] + c, channels) + load(w, s[EXPAND_BIAS] + c)
-        store(x, s[Y] + c, activated(clamped(total, slope, highest), s[GATE]))
+    first = item * s[CHUNK]
+    units = scratch + channels
+    for h in range(first, min(first + s[CHUNK], s[HIDDEN])):
+        x[units + h - first] = dot(x, scratch, w, s[REDUCE] + h * channels, channels) + w[s[REDUCE_BIAS] + h]
+    for i in range(0, s[CHUNK], LANES):
+        store(x, s[Y] + first + i, activated(clamped(load(x, units + i), slope, highest), s[ACTIVATION]))
+
+
+@shared
+def channel_gates(s, item, x, w):  # type: ignore[no-untyped-def]
+    """Compute the gates of some blocks from the hidden neurons."""
+    channels = s[BLOCKS] * LANES
+    slope, highest = broadcast(w[s[LIMITS]]), broadcast(w[s[LIMITS] + 1])
+    first = item * s[CHUNK]
+    for c in range(first, min(first + s[CHUNK], channels), LANES):
+        total = combination(x, s[X], s[HIDDEN], w, s[EXPAND] + c, channels) + load(w, s[EXPAND_BIAS] + c)
+        store(x, s[Y] + c, activated(clamped(total, slope, highest), s[ACTIVATION]))
 
 
 @shared
