@@ -81,3 +81,11 @@ def test_allowed_ranges_may_be_repeated():
 def test_an_address_is_written_as_in_urls():
     assert Settings(host="::1", port=1).address == "[::1]:1"
     assert Settings(host="127.0.0.1", port=1).address == "127.0.0.1:1"
+
+
+def test_without_the_extra_the_command_says_which_to_install(monkeypatch, capsys):
+    monkeypatch.setattr("pure_detect.cli.serve.NEEDED", ("flask", "no_such_library"))
+    assert main(["serve"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    wanted = "expected flask, no_such_library, found no no_such_library; pip install 'pure-detect[serve]'"
+    assert line == f"error: serve: {wanted}"

@@ -18,6 +18,8 @@ from pure_detect.weights_cache import weights_of
 # The names of the seed's models, and which family each stands for.
 FAMILIES = {"yolo": "yolo", "mobilenet": "ssdlite", "efficientdet": "efficientdet"}
 
+# A picture on which most networks find something over the score: enough for every kernel, too little to take long.
+WARMING_SCORE = 0.01
 WARMING = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
@@ -129,7 +131,7 @@ def load_catalog(sources: Iterable[str]) -> Catalog:
     for model in models:
         if not isinstance(model.detector, Detector):
             raise _no_detector(model.name)
-        model.detector(WARMING, score=0.0, limit=10)
+        model.detector(WARMING, score=WARMING_SCORE)
     return Catalog(models)
 
 

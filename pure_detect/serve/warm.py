@@ -15,7 +15,7 @@ from PIL import Image
 from pure_detect.cli.common import DONE, one_line_errors, report
 from pure_detect.serve.answers import ANSWERS
 from pure_detect.serve.app import create_app
-from pure_detect.serve.catalog import WARMING
+from pure_detect.serve.catalog import WARMING, WARMING_SCORE
 
 
 def main() -> int:
@@ -30,7 +30,7 @@ def _warm() -> int:
     Image.fromarray(WARMING).save(out, "PNG")
     for model in client.get("/models").get_json()["models"]:
         for form in ANSWERS:
-            query = {"model": model["name"], "format": form, "score": "0.01"}
+            query = {"model": model["name"], "format": form, "score": str(WARMING_SCORE)}
             reply = client.post("/predict/v1", query_string=query, data=out.getvalue(), content_type="image/png")
             if reply.status_code != 200:
                 raise RuntimeError(f"{model['name']}: {reply.text}")
