@@ -130,9 +130,6 @@ def test_a_start_and_requests_leave_the_prepared_folder_as_it_is(container):
     assert files() == before
 
 
-@pytest.mark.xfail(
-    reason="jit.py takes only from a cache that it can write; take this mark off once it does not", strict=True
-)
 def test_no_kernel_is_compiled_at_a_start(container):
     with run(container, NUMBA_DEBUG_CACHE="1") as service:
         assert service.post("/predict/v1", PICTURE).status == 200
