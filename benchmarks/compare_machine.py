@@ -11,15 +11,7 @@ from typing import Any
 
 import numba
 import numpy as np
-
-
-def cpu_name() -> str:
-    """Return the CPU's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+from machine import cpu_name
 
 
 def vector_extensions() -> list[str]:

@@ -55,7 +55,7 @@ class FastExecutor:
         self.graph = graph
         self._parameters = checked_parameters(graph, parameters)
         self._precision, self._threads = precision, threads
-        self._plans: dict[tuple[str, ...], _Runner] = {}
+        self._plans: dict[tuple[str, ...], Runner] = {}
         self._lock = threading.Lock()
 
     def __call__(self, x: Array, keep: Sequence[str] = ()) -> dict[str, Array]:
@@ -64,7 +64,7 @@ class FastExecutor:
         Nodes that `keep` names are computed on their own, so that their values exist.
         """
         x = checked_input(self.graph, x, np.dtype(np.float32))
-        runner = self._runner(tuple(matching_names(self.graph, keep)) if len(keep) else ())
+        runner = self.runner(tuple(matching_names(self.graph, keep)) if len(keep) else ())
         results = [runner.run(picture) for picture in x]
         if len(results) == 1:
             return {name: value[None] for name, value in results[0].items()}
@@ -75,18 +75,19 @@ class FastExecutor:
 
     def plan(self, keep: Sequence[str] = ()) -> Plan:
         """Return the plan, which can be printed."""
-        return self._runner(tuple(matching_names(self.graph, keep))).plan
+        return self.runner(tuple(matching_names(self.graph, keep))).plan
 
-    def _runner(self, kept: tuple[str, ...]) -> _Runner:
+    def runner(self, kept: tuple[str, ...] = ()) -> Runner:
+        """Return the plan for these kept nodes with its memory, made when it is first asked for."""
         with self._lock:
             if kept not in self._plans:
-                self._plans[kept] = _Runner(
+                self._plans[kept] = Runner(
                     make_plan(self.graph, self._parameters, kept, self._precision), kept, self._threads
                 )
             return self._plans[kept]
 
 
-class _Runner:
+class Runner:
     """A plan with its memory; runs one picture at a time."""
 
     def __init__(self, plan: Plan, kept: Sequence[str], threads: int | None) -> None:
