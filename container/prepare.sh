@@ -16,7 +16,8 @@ target=$2
 cp "$source/gunicorn.conf.py" "$target"
 
 # The weights and the compiled kernels come to lie in $target/home, from where the service will only read.
-PURE_DETECT_HOME="$target/home" "$target/venv/bin/python" -m pure_detect.serve.warm
+# From elsewhere than the source: `-m` would import that copy, and the cache would be of its path.
+(cd "$target" && PURE_DETECT_HOME="$target/home" "$target/venv/bin/python" -m pure_detect.serve.warm)
 
 # What served to build is neither needed nor wanted in what faces the internet.
 "$target/venv/bin/python" -m pip uninstall --quiet --yes pip setuptools 2>/dev/null || true

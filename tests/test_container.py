@@ -131,7 +131,7 @@ def test_a_start_and_requests_leave_the_prepared_folder_as_it_is(container):
 
 
 def test_no_kernel_is_compiled_at_a_start(container):
-    with run(container, NUMBA_DEBUG_CACHE="1") as service:
+    with run(container, NUMBA_DEBUG_CACHE="1", PYTHONUNBUFFERED="1") as service:
         assert service.post("/predict/v1", PICTURE).status == 200
         log = service.log.read_text()
     assert "[cache] data loaded from" in log

@@ -169,8 +169,8 @@ class TestForward:
         assert all(
             kept[name].shape[1:] == node.shape for node in small.graph.nodes for name in [node.name] if name in kept
         )
-        for name, values in plain.items():
-            np.testing.assert_array_equal(kept[name], values)
+        for name, values in plain.items():  # a kept activation is computed on its own, which rounds otherwise
+            np.testing.assert_allclose(kept[name], values, rtol=0, atol=1e-5)
 
     def test_keep_star_returns_every_node(self, small: Any) -> None:
         kept = small.forward(np.zeros((1, 3, 32, 32), np.float32), keep=["*"])

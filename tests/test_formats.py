@@ -161,13 +161,13 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("17.png", "4.png", "--format", "yolo"), "--format yolo: expected a folder as --out for 2 images"),
+            (("17.png", "4.png", "--format", "yolo"), "--format yolo: expected a folder as --out for several images"),
             (("17.png", "--out", "boxes.xyz"), "boxes.xyz: expected a file name ending in .png, .jpg"),
             (("17.png", "--out", "boxes"), "boxes: expected a file name ending in .png"),
             (("17.png", "--out", "absent/boxes.png"), "expected a folder that exists, found none at absent"),
             (("17.png", "--out", "17.png"), "expected another file than the image"),
             (("17.png", "4.png", "--out", "."), "expected another file than the image"),
-            (("17.png", "4.png", "--out", "boxes.png"), "expected a folder for 2 images"),
+            (("17.png", "4.png", "--out", "boxes.png"), "expected a folder for several images"),
             (("17.png", "sub/17.jpg", "--out", "boxes"), "expected images with different names"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
