@@ -33,6 +33,7 @@ from typing import Any
 
 import numba
 from numba.core import caching, config
+from numba.core.runtime import rtsys
 
 FLAGS = {"nogil": True, "error_model": "numpy"}
 
@@ -118,6 +119,8 @@ def _compile(function: Kernel, arguments: tuple[Any, ...]) -> None:
     if signature in function.overloads:  # type: ignore[attr-defined]
         return
     with _compile_lock, _notice_of_compilation():
+        if _load(function, signature):
+            return
         for _ in range(COMPILE_ATTEMPTS):
             try:
                 function.compile(signature)  # type: ignore[attr-defined]
@@ -131,6 +134,29 @@ def _compile(function: Kernel, arguments: tuple[Any, ...]) -> None:
             else:
                 return
         function.compile(signature)  # type: ignore[attr-defined]
+
+
+def _load(function: Kernel, signature: tuple[Any, ...]) -> bool:
+    """Load a kernel that is in the cache; tell whether it was.
+
+    Left to itself, Numba first loads all that it knows of Python and NumPy, in order to compile, which takes longer
+    than everything else at a start. A kernel from the cache only needs the run-time system.
+    """
+    cache = getattr(function, "_cache", None)
+    if not isinstance(cache, caching.FunctionCache):
+        return False
+    context = function.targetctx  # type: ignore[attr-defined]
+    rtsys.initialize(context)
+    try:
+        found = cache._load_overload(signature, context)
+    except Exception:  # whatever a damaged file leads to: the way of :func:`_compile` deals with it
+        return False
+    if found is None:
+        return False
+    context.insert_user_function(found.entry_point, found.fndesc, [found.library])
+    function.add_overload(found)  # type: ignore[attr-defined]
+    function._cache_hits[signature] += 1  # type: ignore[attr-defined]
+    return True
 
 
 @contextmanager
