@@ -168,7 +168,10 @@ class TestCommand:
             (("17.png", "--out", "17.png"), "expected another file than the image"),
             (("17.png", "4.png", "--out", "."), "expected another file than the image"),
             (("17.png", "4.png", "--out", "boxes.png"), "expected a folder for several images"),
-            (("17.png", "sub/17.jpg", "--out", "boxes"), "expected images with different names"),
+            (
+                ("17.png", "sub/17.jpg", "--format", "yolo", "--out", "boxes"),
+                "expected images with different names",
+            ),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
     )

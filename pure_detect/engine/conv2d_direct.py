@@ -41,7 +41,7 @@ WIDE = 3 if FEW_REGISTERS else 2  # vectors of the widest panel: 4 x 3 sums fill
 LARGEST = (0, 8, 6, 4) if FEW_REGISTERS else (0, 8, 14, 0)  # rows of the largest tile, by the panel's vectors
 ROWS = range(1, 7) if FEW_REGISTERS else (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14)
 SHAPES = (
-    *((rows, 1) for rows in range(1, 9)),
+    *((rows, 1) for rows in (1, 2, 4, 8)),  # few networks have a block alone: compiling counts for more
     *((rows, 2) for rows in ROWS),
     *((rows, 3) for rows in range(1, LARGEST[3] + 1)),
 )
@@ -52,6 +52,8 @@ planar_tile = register_tiles(SHAPES, 1)
 @shared
 def tile_rows(width, vectors):  # type: ignore[no-untyped-def]
     """Return how many pixels a tile takes so that tiles of one size cover `width` pixels with little overlap."""
+    if vectors == 1:
+        return 8 if width >= 8 else 4 if width >= 4 else 2 if width >= 2 else 1
     count = (width + LARGEST[vectors] - 1) // LARGEST[vectors]
     rows = (width + count - 1) // count
     if rows > 8:
