@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from pure_detect import jit
+from pure_detect.engine.executor import FastExecutor
+from pure_detect.graph import Builder
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DATA = SHARED / "data"
@@ -13,6 +18,14 @@ IN_CI = os.environ.get("CI") == "true"
 
 
 skipped: list[str] = []
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the fast engine before any worker starts: no test then meets the notice of it on standard error."""
+    if jit.is_compiling():
+        net = Builder((1, 1, 1))
+        graph = net.graph([net.conv(net.image, 1, kernel=1, bias=False, name="conv")])
+        FastExecutor(graph, {"conv.weight": np.ones((1, 1, 1, 1), np.float32)})(np.ones((1, 1, 1, 1), np.float32))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
