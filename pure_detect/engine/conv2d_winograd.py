@@ -16,6 +16,7 @@ A convolution is run in one of two ways:
 
 from __future__ import annotations
 
+from pure_detect.engine import layout
 from pure_detect.engine.simd import LANES, inline, load, shared, store
 from pure_detect.engine.step import (
     ACTIVATION,
@@ -38,7 +39,7 @@ from pure_detect.engine.step import (
     border,
     finish,
 )
-from pure_detect.engine.winograd_product import AHEAD, LINE, ROWS, product
+from pure_detect.engine.winograd_product import AHEAD, ROWS, product
 from pure_detect.engine.winograd_transforms import (
     transform_filter,
     transform_input,
@@ -57,10 +58,7 @@ SEGMENT = 16  # neighbouring tiles whose columns are transformed at once
 TEMPORARY = (4 * SEGMENT + 2) * 6 * LANES
 
 
-@shared
-def odd_lines(length):  # type: ignore[no-untyped-def]
-    """Return `length` rounded up to an odd number of lines of cache: the points of a tile then share no set of it."""
-    return ((length + LINE - 1) // LINE | 1) * LINE
+odd_lines = shared(layout.odd_lines)
 
 
 @inline

@@ -16,7 +16,7 @@ from pure_detect.engine import expand_depthwise as fused
 from pure_detect.engine import packing, run, step, winograd_plan
 from pure_detect.engine.emitter import L2_SHARE, Emitter
 from pure_detect.engine.fuse import Task
-from pure_detect.engine.layout import LINE, Map
+from pure_detect.engine.layout import Map, odd_lines
 from pure_detect.engine.placement import MIN_ITEMS, depthwise_parts, window_border
 from pure_detect.engine.simd import LANES
 from pure_detect.graph import Node
@@ -62,7 +62,6 @@ def emit_direct(e: Emitter, task: Task) -> None:
     numbers |= direct_chunks(e, task, x, y, numbers, length)
     items = numbers[step.CHUNKS] * -(-numbers[direct.PANELS] // numbers[direct.PANEL_CHUNK])
     e.step(run.DIRECT, task, items, numbers, x=x, y=y)
-    e.steps[-1].numbers[step.X_ROW] = numbers[step.X_ROW]
 
 
 def direct_chunks(e: Emitter, task: Task, x: Map, y: Map, numbers: Mapping[int, int], length: int) -> dict[int, int]:
@@ -164,7 +163,7 @@ def emit_expand_depthwise(e: Emitter, task: Task) -> None:
     fitting = (L2_SHARE // (row * direct.WIDE) - span) // stride + 1
     strip = min(max(fitting, 4), numbers[step.CHUNK])
     rows = (strip - 1) * stride + span
-    plane = (-(-rows * row // LINE) | 1) * LINE
+    plane = odd_lines(rows * row)
     e.scratch = max(e.scratch, plane * direct.WIDE)
     table, count = e.offsets(expand.main, x, 1, x.channels)
     numbers |= {

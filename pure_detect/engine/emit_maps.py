@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pure_detect.engine import conv2d_direct as direct
 from pure_detect.engine import maps, packing, run, squeeze_excite, step
+from pure_detect.engine.emit_convolutions import panel_weights
 from pure_detect.engine.emitter import L2_SHARE, Emitter
 from pure_detect.engine.fuse import Task
 from pure_detect.engine.layout import Map
@@ -25,12 +26,9 @@ def emit_image(e: Emitter) -> None:
     image = e.maps[e.graph.input.name]
     if "conv2d_direct" not in {e.placement.kernel_of(task.output) for task in e.users.get(image.name, [])}:
         return
-    top, left, bottom, _ = image.border
     chunk = -(-image.height // 4)
     chunks = -(-image.height // chunk)
-    numbers = {
-        step.CHUNK: chunk, step.CHUNKS: chunks, maps.IMAGE_TOP: top, maps.IMAGE_LEFT: left, maps.IMAGE_BOTTOM: bottom,
-    }  # fmt: skip
+    numbers = {step.CHUNK: chunk, step.CHUNKS: chunks}
     e.step(run.READ_IMAGE, Task("image", [], ()), chunks * image.channels, numbers, y=image)
 
 
@@ -50,16 +48,11 @@ def emit_gates(e: Emitter, task: Task) -> None:
     conv = e.placement.gated(squeeze)
     outputs = -(-conv.main.shape[0] // LANES)
     panels = packing.panels_of(outputs, direct.WIDE)
-
-    def write(out: Array) -> None:
-        weight = packing.folded_weight(conv.main, conv.norm, e.parameters)
-        packing.pack_panels(weight, LANES, direct.WIDE, out)
-
     e.step(
         run.SCALE_WEIGHTS, task, panels.panels,
         {
             step.Y: scaled.place.offset, step.BLOCKS: source.blocks,
-            squeeze_excite.WEIGHTS: e.packed.add(channels * outputs * LANES, write),
+            squeeze_excite.WEIGHTS: panel_weights(e, conv, LANES),
             squeeze_excite.FIRST_VECTORS: panels.first_vectors, squeeze_excite.FIRST_PANELS: panels.first_panels,
             squeeze_excite.REST_VECTORS: panels.rest_vectors,
             squeeze_excite.GATES: gates.place.offset, squeeze_excite.BIAS: e.bias(conv),

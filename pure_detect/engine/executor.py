@@ -20,6 +20,7 @@ from pure_detect.engine.run import COUNTERS, walk
 from pure_detect.engine.weights import aligned
 from pure_detect.graph import Graph
 from pure_detect.ops import OPS
+from pure_detect.ops.geometry import Padding
 from pure_detect.reference import checked_input, checked_parameters, matching_names
 
 Array = NDArray[Any]
@@ -87,6 +88,14 @@ class FastExecutor:
             return self._plans[kept]
 
 
+def _references(arrays: list[Array], index: int) -> int:
+    """Return how many references an array has; how many this look adds differs between versions of Python."""
+    return sys.getrefcount(arrays[index])
+
+
+HELD_BY_NOBODY = _references([np.empty(1, np.float32)], 0)
+
+
 class Runner:
     """A plan with its memory; runs one picture at a time."""
 
@@ -96,6 +105,7 @@ class Runner:
         self.arena = aligned(plan.arena_size + self.threads * plan.scratch_size)
         self.lock = threading.Lock()
         self.outputs: list[Array] = []
+        self.weights = plan.weights  # written here, before several threads ask for them at once
         wanted = {*kept, *plan.graph.outputs}
         self.shapes = {node.name: node.shape for node in plan.graph.nodes if node.name in wanted}
         nothing = np.zeros(1, np.float32)
@@ -120,7 +130,7 @@ class Runner:
 
         def work(number: int) -> None:
             scratch = plan.arena_size + number * plan.scratch_size
-            arrays = (plan.rows, self.arena, plan.weights, plan.tables, out, image, counters)
+            arrays = (plan.rows, self.arena, self.weights, plan.tables, out, image, counters)
             walk(first, last, *arrays, scratch)
 
         team.together(work, self.threads)
@@ -130,9 +140,9 @@ class Runner:
 
         Fresh pages from the system cost more than the smaller networks' last layers.
         """
-        for out in self.outputs:
-            if sys.getrefcount(out) == 3:  # the list, the loop and the call
-                return out
+        for index in range(len(self.outputs)):
+            if _references(self.outputs, index) == HELD_BY_NOBODY:
+                return self.outputs[index]
         self.outputs.append(np.empty(max(1, self.plan.output_size), np.float32))
         if len(self.outputs) > 4:
             del self.outputs[0]
@@ -152,12 +162,13 @@ class Runner:
         blocks = self._blocks(m).transpose(0, 3, 1, 2)
         return blocks.reshape(-1, m.height, m.width)[: m.channels].copy()  # for some shapes all of it is a view
 
-    def _blocks(self, m: Map) -> Array:
-        """Return a map as it lies in the arena, (blocks, H, W, lanes)."""
-        place = m.place
-        strides = [4 * n for n in (place.plane, place.row, m.lanes, 1)]
-        shape = (m.blocks, m.height, m.width, m.lanes)
-        return np.lib.stride_tricks.as_strided(self.arena[place.offset :], shape, strides)
+    def _blocks(self, m: Map, border: Padding = (0, 0, 0, 0)) -> Array:
+        """Return a map as it lies in the arena, (blocks, H, W, lanes), with so much of its border."""
+        top, left, bottom, right = border
+        start = m.place.offset - top * m.row - left * m.lanes
+        strides = [4 * n for n in (m.plane, m.row, m.lanes, 1)]
+        shape = (m.blocks, top + m.height + bottom, left + m.width + right, m.lanes)
+        return np.lib.stride_tricks.as_strided(self.arena[start:], shape, strides)
 
     def _run_reference(self, task: Task, picture: Array) -> None:
         """Do a task that no fast kernel does on the reference kernels."""
@@ -167,14 +178,8 @@ class Runner:
         parameters = {key: plan.parameters[p.name] for key, p in node.parameters.items()}
         value = OPS[node.op].run(*(x[None] for x in inputs), **parameters, **node.attributes)[0]
         made = plan.maps[task.output]
-        top, left, bottom, right = made.root.border
-        whole = np.zeros((made.blocks * made.lanes, *value.shape[1:]), np.float32)
-        whole[: made.channels] = value
-        padded = np.pad(whole, ((0, 0), (top, bottom), (left, right)))
-        shape = (made.blocks, made.lanes, *padded.shape[1:])
-        start = made.place.offset - top * made.row - left * made.lanes
-        strides = [4 * n for n in (made.plane, made.row, made.lanes, 1)]
-        target = np.lib.stride_tricks.as_strided(
-            self.arena[start:], (made.blocks, *padded.shape[1:], made.lanes), strides
-        )
-        target[:] = padded.reshape(shape).transpose(0, 2, 3, 1)
+        top, left, bottom, right = border = made.root.border
+        spare = made.blocks * made.lanes - made.channels
+        padded = np.pad(value, ((0, spare), (top, bottom), (left, right)))
+        blocks = padded.reshape(made.blocks, made.lanes, *padded.shape[1:])
+        self._blocks(made, border)[:] = blocks.transpose(0, 2, 3, 1)

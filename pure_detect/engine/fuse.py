@@ -101,7 +101,7 @@ class _Fuser:
     def only_user(self, node: Node, op: str) -> Node | None:
         """Return the one node that reads `node` if it is of this op, and nobody else wants the value."""
         users = self.users.get(node.name, [])
-        if node.name in self.wanted or len(users) != 1 or users[0].op != op or len(users[0].inputs) < 1:
+        if node.name in self.wanted or len(users) != 1 or users[0].op != op:
             return None
         return users[0]
 

@@ -11,6 +11,11 @@ from pure_detect.ops.geometry import Padding
 LINE = 16  # float32 in a line of cache
 
 
+def odd_lines(length: int) -> int:
+    """Return `length` rounded up to an odd number of lines of cache: what lies so far apart shares no place in it."""
+    return ((length + LINE - 1) // LINE | 1) * LINE
+
+
 class Place(NamedTuple):
     """Offset of pixel (0, 0) of block 0, and the distances of blocks and rows, in float32 elements."""
 
@@ -74,8 +79,7 @@ class Map:
     def plane(self) -> int:
         """Return the distance of blocks: an odd number of lines of cache, so that blocks do not share their places."""
         top, _, bottom, _ = self.root.border
-        lines = -(-(top + self.height + bottom) * self.row // LINE)
-        return (lines | 1) * LINE
+        return odd_lines((top + self.height + bottom) * self.row)
 
     @property
     def size(self) -> int:

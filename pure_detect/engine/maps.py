@@ -12,8 +12,6 @@ from pure_detect.engine.simd import LANES, ZERO, broadcast, fma, load, maximum, 
 from pure_detect.engine.step import (
     BLOCKS,
     BOTTOM,
-    CHUNK,
-    CHUNKS,
     COLUMNS,
     HEIGHT,
     LEFT,
@@ -29,12 +27,12 @@ from pure_detect.engine.step import (
     Y,
     clamped,
     finish_rows,
+    rows_of,
 )
 
 LOWEST = np.float32(-np.inf)
 ONE = np.float32(1)
 
-IMAGE_HEIGHT, IMAGE_WIDTH = OWN, OWN + 1  # of read_image
 COEFFICIENTS, INPUTS, PLACES = OWN, OWN + 1, OWN + 2  # of weighted_sum; a place of three numbers for each input
 SCALE, BIAS = OWN, OWN + 1  # of scale_shift
 SIZE_Y, SIZE_X, STRIDE_Y, STRIDE_X, PAD_TOP, PAD_LEFT, IN_HEIGHT, IN_COLUMNS, MEAN = range(OWN, OWN + 9)  # of pool
@@ -44,35 +42,28 @@ FIRST_CHANNEL, CHANNELS, TO_CHANNEL = OWN + 8, OWN + 9, OWN + 10  # of copy_chan
 @shared
 def read_image(s, item, x, image):  # type: ignore[no-untyped-def]
     """Copy some rows of one plane of the picture into the arena, where they get a border of zeros."""
-    part, plane = item % s[CHUNKS], item // s[CHUNKS]
-    first = part * s[CHUNK]
-    last = min(first + s[CHUNK], s[HEIGHT])
+    plane, first, last = rows_of(s, item)
     start = s[Y] + plane * s[Y_PLANE]
-    above = -s[IMAGE_TOP] if part == 0 else first
-    below = s[HEIGHT] + s[IMAGE_BOTTOM] if part == s[CHUNKS] - 1 else last
+    above = -s[TOP] if first == 0 else first
+    below = s[HEIGHT] + s[BOTTOM] if last == s[HEIGHT] else last
     for row in range(above, below):
-        at = start + row * s[Y_ROW] - s[IMAGE_LEFT]
+        at = start + row * s[Y_ROW] - s[LEFT]
         if not first <= row < last:
             x[at : at + s[Y_ROW]] = ZERO
             continue
-        x[at : at + s[IMAGE_LEFT]] = ZERO
-        x[at + s[IMAGE_LEFT] + s[COLUMNS] : at + s[Y_ROW]] = ZERO
-        source, at = (plane * s[HEIGHT] + row) * s[COLUMNS], at + s[IMAGE_LEFT]
+        x[at : at + s[LEFT]] = ZERO
+        x[at + s[LEFT] + s[COLUMNS] : at + s[Y_ROW]] = ZERO
+        source, at = (plane * s[HEIGHT] + row) * s[COLUMNS], at + s[LEFT]
         for i in range(0, s[COLUMNS] - LANES + 1, LANES):
             store(x, at + i, load(image, source + i))
         for i in range(s[COLUMNS] // LANES * LANES, s[COLUMNS]):
             x[at + i] = image[source + i]
 
 
-IMAGE_TOP, IMAGE_LEFT, IMAGE_BOTTOM = OWN + 2, OWN + 3, OWN + 4
-
-
 @shared
 def weighted_sum(s, item, x, w):  # type: ignore[no-untyped-def]
     """Sum maps of one shape, each times its own factor a channel, at some rows of one block; then clamp."""
-    part, block = item % s[CHUNKS], item // s[CHUNKS]
-    first = part * s[CHUNK]
-    last = min(first + s[CHUNK], s[HEIGHT])
+    block, first, last = rows_of(s, item)
     slope, highest, inputs = broadcast(w[s[LIMITS]]), broadcast(w[s[LIMITS] + 1]), s[INPUTS]
     for row in range(first, last):
         target = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]
@@ -89,9 +80,7 @@ def weighted_sum(s, item, x, w):  # type: ignore[no-untyped-def]
 @shared
 def scale_shift(s, item, x, w):  # type: ignore[no-untyped-def]
     """Scale and shift each channel, then clamp: batch norm, or an activation, that no convolution could take in."""
-    part, block = item % s[CHUNKS], item // s[CHUNKS]
-    first = part * s[CHUNK]
-    last = min(first + s[CHUNK], s[HEIGHT])
+    block, first, last = rows_of(s, item)
     scale, bias = load(w, s[SCALE] + block * LANES), load(w, s[BIAS] + block * LANES)
     slope, highest = broadcast(w[s[LIMITS]]), broadcast(w[s[LIMITS] + 1])
     for row in range(first, last):
@@ -105,9 +94,7 @@ def scale_shift(s, item, x, w):  # type: ignore[no-untyped-def]
 @shared
 def pool(s, item, x):  # type: ignore[no-untyped-def]
     """Take the maximum or the mean of windows, cells outside of the map left out, at some rows of one block."""
-    part, block = item % s[CHUNKS], item // s[CHUNKS]
-    first = part * s[CHUNK]
-    last = min(first + s[CHUNK], s[HEIGHT])
+    block, first, last = rows_of(s, item)
     start = s[X] + block * s[X_PLANE]
     for row in range(first, last):
         top, left = row * s[STRIDE_Y] - s[PAD_TOP], -s[PAD_LEFT]
@@ -132,9 +119,7 @@ def pool(s, item, x):  # type: ignore[no-untyped-def]
 @shared
 def upsample(s, item, x):  # type: ignore[no-untyped-def]
     """Repeat cells, each output cell taking floor(index * input size / output size), at some rows of one block."""
-    part, block = item % s[CHUNKS], item // s[CHUNKS]
-    first = part * s[CHUNK]
-    last = min(first + s[CHUNK], s[HEIGHT])
+    block, first, last = rows_of(s, item)
     for row in range(first, last):
         source = s[X] + block * s[X_PLANE] + row * s[IN_HEIGHT] // s[HEIGHT] * s[X_ROW]
         target = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]

@@ -9,12 +9,11 @@ registers come from the processor that Numba compiles for: 16 lanes and 32 regis
     broadcast(number)               the number in every lane
     fma(a, b, c)                    a * b + c, in one instruction where there is one
     a + b, a - b, a * b, a / b, maximum(a, b), minimum(a, b)
-    select_positive(test, a, b)     a where test > 0, else b
     exp(v), over_sigmoid(a, v)      e^v and a / (1 + e^-v)
     lane_sum(v)                     the sum over the lanes
 
-Indices are not checked, and nothing wraps around. `atomic_add` and
-`atomic_load` are for the threads. The inner loops that are too long to write out stand in `tiles.py`.
+Indices are not checked, and nothing wraps around. `atomic_add` and `atomic_load` are for the threads. The inner loops
+that are too long to write out stand in `tiles.py`.
 """
 
 from __future__ import annotations
@@ -193,12 +192,6 @@ _add = _operation(2, lambda builder, a, b: builder.fadd(a, b))
 _subtract = _operation(2, lambda builder, a, b: builder.fsub(a, b))
 _multiply = _operation(2, lambda builder, a, b: builder.fmul(a, b))
 _divide = _operation(2, lambda builder, a, b: builder.fdiv(a, b))
-select_positive = _operation(
-    3,
-    lambda builder, test, a, b: builder.select(
-        builder.fcmp_ordered(">", test, ir.Constant(LLVM_VECTOR, [0.0] * LANES)), a, b
-    ),
-)
 
 
 def _overload_operator(operation: Callable[..., Any], vector_operation: Any) -> None:

@@ -45,6 +45,13 @@ TWO, MISH_LINEAR = np.float32(2), np.float32(20)
 
 
 @shared
+def rows_of(s, item):  # type: ignore[no-untyped-def]
+    """Return an item's block, its first row and the one behind its last; an item is CHUNK rows of one block."""
+    first = item % s[CHUNKS] * s[CHUNK]
+    return item // s[CHUNKS], first, min(first + s[CHUNK], s[HEIGHT])
+
+
+@shared
 def hard_sigmoid(a, sixth):  # type: ignore[no-untyped-def]
     """Return relu6(a + 3) * sixth."""
     return minimum(broadcast(SIX), maximum(a + broadcast(THREE), broadcast(ZERO))) * broadcast(sixth)

@@ -48,7 +48,7 @@ class Packed:
 
 
 def aligned(size: int) -> Array:
-    """Return zeros (size,) float32 that begin with a line of cache."""
+    """Return `size` zeros, float32, that begin with a line of cache, and one line to spare."""
     raw = np.zeros(size + 2 * LINE, np.float32)
     start = -(raw.ctypes.data // 4) % LINE
     return raw[start : start + size + LINE]

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pure_detect.engine.conv2d_winograd import TEMPORARY
+from pure_detect.engine.layout import odd_lines
 from pure_detect.engine.simd import LANES
-from pure_detect.engine.winograd_product import LINE, ROWS, WIDTHS
+from pure_detect.engine.winograd_product import ROWS, WIDTHS
 from pure_detect.engine.winograd_transforms import FILTERS
 from pure_detect.graph import Node
 
@@ -77,11 +78,6 @@ class Blocking(NamedTuple):
         tiles = -(-self.tiles // self.strips) if self.strips else self.tiles
         own = self.points_plane if self.strips else odd_lines(self.depth * LANES * self.vectors * LANES)
         return TEMPORARY + self.points * (own + odd_lines(tiles * self.vectors * LANES))
-
-
-def odd_lines(length: int) -> int:
-    """Return `length` rounded up to an odd number of lines of cache."""
-    return (-(-length // LINE) | 1) * LINE
 
 
 def tile_size(node: Node) -> int:

@@ -13,6 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from pure_detect.engine.layout import LINE
 from pure_detect.engine.simd import (
     INDEX,
     ISA,
@@ -27,7 +28,6 @@ from pure_detect.engine.simd import (
 
 FEW_REGISTERS = ISA.registers == 16
 ROWS = 6 if FEW_REGISTERS else 7  # tiles of the largest product
-LINE = 16  # float32 in a line of cache
 AHEAD = max(1, LANES * LANES // 64) * LINE  # float32 that are asked for with each block of input channels
 WIDTHS = (2,) if FEW_REGISTERS else (2, 4)  # vectors of output channels that a panel of weights can have
 
