@@ -204,16 +204,16 @@ class Detector(Model):
     def _candidates(self, outputs: Mapping[str, Array], index: int, score: float, placement: Placement) -> Candidates:
         network = self.network
         candidates = select(
-            self._decode(outputs, index), score, per_class=network.candidates_per_class, total=network.candidates
+            self._decode(outputs, index, score), score, per_class=network.candidates_per_class, total=network.candidates
         )
         if not network.clip_first:
             return candidates
         return candidates._replace(boxes_xyxy=placement.clip_to_picture(candidates.boxes_xyxy))
 
-    def _decode(self, outputs: Mapping[str, Array], index: int) -> ScoredBoxes:
+    def _decode(self, outputs: Mapping[str, Array], index: int, score: float) -> ScoredBoxes:
         _, height, width = self.graph.input.shape
         of_picture = {name: values[index] for name, values in outputs.items()}
-        boxes, scores = zip(*(decode(of_picture, head, height, width) for head in self.graph.heads))
+        boxes, scores = zip(*(decode(of_picture, head, height, width, score) for head in self.graph.heads))
         return ScoredBoxes(np.concatenate(boxes), np.concatenate(scores))
 
     def _in_picture(

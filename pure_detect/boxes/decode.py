@@ -17,9 +17,13 @@ Head = YoloHead | GaussianYoloHead | RegionHead | SsdHead | EfficientDetHead
 
 
 def decode(
-    outputs: Mapping[str, NDArray[np.floating[Any]]], head: Head, network_height: int, network_width: int
+    outputs: Mapping[str, NDArray[np.floating[Any]]],
+    head: Head,
+    network_height: int,
+    network_width: int,
+    score_threshold: float | None = None,
 ) -> ScoredBoxes:
-    """Return all boxes of one head of one picture, with their class scores.
+    """Return the boxes of one head of one picture, with their class scores.
 
     Parameters
     ----------
@@ -29,9 +33,11 @@ def decode(
         A dataclass of the `decode_*.py`; it names the outputs that it reads.
     network_height, network_width : int
         Of the network's input, in pixels.
+    score_threshold : float, optional
+        Boxes without a score above it may be left out, where that spares much; by default none is.
     """
     if isinstance(head, SsdHead):
         return decode_ssd(outputs, head)
     if isinstance(head, EfficientDetHead):
-        return decode_efficientdet(outputs, head)
+        return decode_efficientdet(outputs, head, score_threshold)
     return decode_yolo(outputs[head.tensor], head, network_height, network_width)

@@ -95,12 +95,16 @@ def decode_ssd(outputs: Mapping[str, Floats], head: SsdHead) -> ScoredBoxes:
     return ScoredBoxes(np.concatenate(boxes), np.concatenate(scores)[:, 1:])
 
 
-def by_anchor(raw: Floats, name: str, anchors: int, numbers: int) -> Floats:
-    """Return (anchors * numbers, h, w) as (h * w * anchors, numbers), by row, column, anchor."""
+def anchors_apart(raw: Floats, name: str, anchors: int, numbers: int) -> Floats:
+    """Return (anchors * numbers, h, w) as (anchors, numbers, h * w)."""
     if raw.shape[0] != anchors * numbers:
         raise ValueError(f"{name}: expected {anchors} anchors of {numbers} channels, got {raw.shape}")
-    h, w = raw.shape[1:]
-    return raw.reshape(anchors, numbers, h, w).transpose(2, 3, 0, 1).reshape(-1, numbers)
+    return raw.reshape(anchors, numbers, -1)
+
+
+def by_anchor(raw: Floats, name: str, anchors: int, numbers: int) -> Floats:
+    """Return (anchors * numbers, h, w) as (h * w * anchors, numbers), by row, column, anchor."""
+    return anchors_apart(raw, name, anchors, numbers).transpose(2, 0, 1).reshape(-1, numbers)
 
 
 def decode_codes(
