@@ -34,10 +34,10 @@ def decode(
     network_height, network_width : int
         Of the network's input, in pixels.
     score_threshold : float, optional
-        Boxes without a score above it may be left out, where that spares much; by default none is.
+        Boxes without a score above it may be left out, before they are decoded; by default none is.
     """
     if isinstance(head, SsdHead):
-        return decode_ssd(outputs, head)
+        return decode_ssd(outputs, head, score_threshold)
     if isinstance(head, EfficientDetHead):
         return decode_efficientdet(outputs, head, score_threshold)
-    return decode_yolo(outputs[head.tensor], head, network_height, network_width)
+    return decode_yolo(outputs[head.tensor], head, network_height, network_width, score_threshold)

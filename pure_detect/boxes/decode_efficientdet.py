@@ -14,18 +14,15 @@ Source: Tan et al. 2020, "EfficientDet"; google/automl 6a54c87 `efficientdet/tf2
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pure_detect.boxes.anchors import AnchorMap, anchors_cxcywh
 from pure_detect.boxes.decode_ssd import Floats, anchors_apart, decode_codes, scores_of
+from pure_detect.boxes.promising import promising
 from pure_detect.boxes.scored import ScoredBoxes
-
-ROUNDING = 1e-6  # more than a sigmoid in float32 is off
 
 
 @dataclass(frozen=True)
@@ -76,20 +73,9 @@ def decode_efficientdet(
     for box_name, class_name in zip(head.box_tensors, head.class_tensors):
         codes = anchors_apart(outputs[box_name], box_name, count, 4)
         logits = anchors_apart(outputs[class_name], class_name, count, head.classes)
-        cells, anchors = _promising(logits, score_threshold)
+        cells, anchors = promising(logits.max(axis=1), score_threshold)
         height, width = outputs[box_name].shape[1:]
         placed = anchors_cxcywh(head.anchors.in_units(height, width), height, width)[cells * count + anchors]
         boxes.append(decode_codes(codes[anchors, :, cells], placed.astype(codes.dtype), "yxhw"))
         scores.append(scores_of(logits[anchors, :, cells], "sigmoid"))
     return ScoredBoxes(np.concatenate(boxes), np.concatenate(scores))
-
-
-def _promising(logits: Floats, score_threshold: float | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return cell and anchor of every box that may have a score above the threshold, by cell, then by anchor."""
-    count, _, cells = logits.shape
-    wanted = np.ones((cells, count), bool)
-    if score_threshold is not None and score_threshold > ROUNDING:
-        least = min(score_threshold, 1.0) - ROUNDING
-        wanted = ~(logits.max(axis=1) <= math.log(least / (1 - least))).T  # this way round NaN stays
-    cell_ids, anchor_ids = np.nonzero(wanted)
-    return cell_ids, anchor_ids

@@ -18,16 +18,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pure_detect.boxes.anchors import AnchorMap, anchors_cxcywh
 from pure_detect.boxes.coordinates import cxcywh_to_xyxy
+from pure_detect.boxes.promising import Floats, promising
 from pure_detect.boxes.scored import ScoredBoxes
 
-Floats = NDArray[np.floating[Any]]
 ScoreFunction = Literal["sigmoid", "softmax"]
 BoxOrder = Literal["xywh", "yxhw"]
 
@@ -65,14 +64,16 @@ class SsdHead:
     largest_exponent: float | None = None
 
 
-def decode_ssd(outputs: Mapping[str, Floats], head: SsdHead) -> ScoredBoxes:
-    """Return all boxes of one picture with their class scores, by map, row, column, anchor.
+def decode_ssd(outputs: Mapping[str, Floats], head: SsdHead, score_threshold: float | None = None) -> ScoredBoxes:
+    """Return the boxes of one picture with their class scores, by map, row, column, anchor.
 
     Parameters
     ----------
     outputs : mapping of str to (channels, h, w) arrays
         By node name, for one picture.
     head : SsdHead
+    score_threshold : float, optional
+        Leave out boxes none of whose scores is above it, before they are decoded; by default all are returned.
 
     Returns
     -------
@@ -87,11 +88,15 @@ def decode_ssd(outputs: Mapping[str, Floats], head: SsdHead) -> ScoredBoxes:
     boxes, scores = [], []
     for box_name, class_name, anchors in zip(head.box_tensors, head.class_tensors, head.anchors):
         count = len(anchors.sizes_wh)
-        codes = by_anchor(outputs[box_name], box_name, count, 4)
-        logits = by_anchor(outputs[class_name], class_name, count, head.classes + 1)
-        placed = anchors_cxcywh(anchors, *outputs[box_name].shape[1:]).astype(codes.dtype)
-        boxes.append(decode_codes(codes, placed, head.box_order, head.coder, head.largest_exponent))
-        scores.append(scores_of(logits, head.score_function))
+        codes = anchors_apart(outputs[box_name], box_name, count, 4)
+        logits = anchors_apart(outputs[class_name], class_name, count, head.classes + 1)
+        evidence = logits[:, 1:].max(axis=1)
+        if head.score_function == "softmax":  # a class beside the background alone has no smaller a share
+            evidence = evidence - logits[:, 0]
+        cells, ids = promising(evidence, score_threshold)
+        placed = anchors_cxcywh(anchors, *outputs[box_name].shape[1:])[cells * count + ids].astype(codes.dtype)
+        boxes.append(decode_codes(codes[ids, :, cells], placed, head.box_order, head.coder, head.largest_exponent))
+        scores.append(scores_of(logits[ids, :, cells], head.score_function))
     return ScoredBoxes(np.concatenate(boxes), np.concatenate(scores)[:, 1:])
 
 
@@ -100,11 +105,6 @@ def anchors_apart(raw: Floats, name: str, anchors: int, numbers: int) -> Floats:
     if raw.shape[0] != anchors * numbers:
         raise ValueError(f"{name}: expected {anchors} anchors of {numbers} channels, got {raw.shape}")
     return raw.reshape(anchors, numbers, -1)
-
-
-def by_anchor(raw: Floats, name: str, anchors: int, numbers: int) -> Floats:
-    """Return (anchors * numbers, h, w) as (h * w * anchors, numbers), by row, column, anchor."""
-    return anchors_apart(raw, name, anchors, numbers).transpose(2, 0, 1).reshape(-1, numbers)
 
 
 def decode_codes(

@@ -21,15 +21,13 @@ Source: Redmon and Farhadi, YOLOv3 (2018), section 2.1, and YOLO9000 (2017), sec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pure_detect.boxes.coordinates import cxcywh_to_xyxy
+from pure_detect.boxes.promising import Floats, promising
 from pure_detect.boxes.scored import ScoredBoxes
 
-Floats = NDArray[np.floating[Any]]
 Anchors = tuple[tuple[float, float], ...]
 
 # How far the centre of a box lies from (b_x, b_y), in sizes of the box, for each `yolo_point`.
@@ -127,10 +125,12 @@ class RegionHead:
 Head = YoloHead | GaussianYoloHead | RegionHead
 
 
-def decode_yolo(raw: Floats, head: Head, network_height: int, network_width: int) -> ScoredBoxes:
-    """Return all boxes of one head with their class scores.
+def decode_yolo(
+    raw: Floats, head: Head, network_height: int, network_width: int, score_threshold: float | None = None
+) -> ScoredBoxes:
+    """Return the boxes of one head with their class scores.
 
-    Box number (row · w + column) · B + anchor belongs to that cell and anchor: row, then column, then anchor,
+    Of all boxes number (row · w + column) · B + anchor belongs to that cell and anchor: row, then column, then anchor,
     the anchor fastest. An e^t that overflows gives an infinite box and NaN gives NaN, neither with a warning;
     :func:`pure_detect.boxes.scored.select` drops both.
 
@@ -141,12 +141,14 @@ def decode_yolo(raw: Floats, head: Head, network_height: int, network_width: int
     head : YoloHead, GaussianYoloHead or RegionHead
     network_height, network_width : int
         Size of the network input in pixels.
+    score_threshold : float, optional
+        Leave out boxes whose objectness, which no score exceeds, is not above it, before they are decoded. By default,
+        and for heads with `new_coords`, which take no σ, all M = h w B are returned.
 
     Returns
     -------
     ScoredBoxes
-        M = h w B boxes in unit coordinates of the network input, neither clipped nor thresholded; dtype as
-        `raw`.
+        Boxes in unit coordinates of the network input, not clipped; dtype as `raw`.
 
     Raises
     ------
@@ -159,56 +161,60 @@ def decode_yolo(raw: Floats, head: Head, network_height: int, network_width: int
         raise TypeError(f"head must be a YoloHead, GaussianYoloHead or RegionHead, got {type(head).__name__}")
     if network_height < 1 or network_width < 1:
         raise ValueError(f"network size must be positive, got height {network_height}, width {network_width}")
-    cells = _by_cell(raw, head)
-    network_size = np.array([network_width, network_height], cells.dtype)
+    raw = np.asarray(raw)
+    cells, ids = promising(_evidence(raw, head), score_threshold)
+    h, w = raw.shape[1:]
+    values = raw.reshape(len(head.anchors), -1, h * w)[ids, :, cells]
+    anchors, corners = np.array(head.anchors, raw.dtype)[ids], np.stack([cells % w, cells // w], axis=1)
+    grid, network = (np.array(size, raw.dtype) for size in ((w, h), (network_width, network_height)))
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if isinstance(head, YoloHead):
-            centres, sizes, scores = _decode_plain(cells, head, network_size)
+            offsets, sizes, scores = _decode_plain(values, head, anchors, network)
         elif isinstance(head, GaussianYoloHead):
-            centres, sizes, scores = _decode_gaussian_yolo(cells, head, network_size)
+            offsets, sizes, scores = _decode_gaussian_yolo(values, head, anchors, network)
         else:
-            centres, sizes, scores = _decode_region(cells, head)
-        boxes = cxcywh_to_xyxy(np.concatenate([centres, sizes], axis=-1))
-    return ScoredBoxes(boxes.reshape(-1, 4), scores.reshape(-1, head.classes))
+            offsets, sizes, scores = _decode_region(values, head, anchors, grid)
+        centres = (offsets + corners.astype(raw.dtype)) / grid
+        if isinstance(head, GaussianYoloHead):
+            centres = centres + POINT_TO_CENTRE[head.point] * sizes
+        return ScoredBoxes(cxcywh_to_xyxy(np.concatenate([centres, sizes], axis=1)), scores)
 
 
-def _decode_plain(cells: Floats, head: YoloHead, network_size: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return centres (h, w, B, 2), sizes (h, w, B, 2) and scores (h, w, B, C) of a `[yolo]` head."""
-    anchors = np.array(head.anchors, cells.dtype)
+def _decode_plain(values: Floats, head: YoloHead, anchors: Floats, network: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return places in their cells (M, 2), sizes (M, 2) and scores (M, C) of a `[yolo]` head."""
     if head.new_coords:
-        offsets, probabilities = cells[..., :2], cells[..., 4:]
-        sizes = 4 * cells[..., 2:4] ** 2 * anchors / network_size
+        offsets, probabilities = values[:, :2], values[:, 4:]
+        sizes = 4 * values[:, 2:4] ** 2 * anchors / network
     else:
-        offsets, probabilities = _sigmoid(cells[..., :2]), _sigmoid(cells[..., 4:])
-        sizes = np.exp(cells[..., 2:4]) * anchors / network_size
-    centres = _grid_centres(_stretch(offsets, head.scale_x_y))
-    return centres, sizes, probabilities[..., :1] * probabilities[..., 1:]
+        offsets, probabilities = _sigmoid(values[:, :2]), _sigmoid(values[:, 4:])
+        sizes = np.exp(values[:, 2:4]) * anchors / network
+    return _stretch(offsets, head.scale_x_y), sizes, probabilities[:, :1] * probabilities[:, 1:]
 
 
-def _decode_gaussian_yolo(cells: Floats, head: GaussianYoloHead, network_size: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return centres, sizes and scores of a `[Gaussian_yolo]` head, shaped as in `_decode_plain`."""
-    means, deviations = cells[..., 0:8:2], _sigmoid(cells[..., 1:8:2])
-    probabilities = _sigmoid(cells[..., 8:])
-    sizes = np.exp(means[..., 2:]) * np.array(head.anchors, cells.dtype) / network_size
-    points = _grid_centres(_stretch(_sigmoid(means[..., :2]), head.scale_x_y))
-    centres = points + POINT_TO_CENTRE[head.point] * sizes
-    certainty = 1 - deviations.mean(axis=-1, keepdims=True)
-    return centres, sizes, probabilities[..., :1] * probabilities[..., 1:] * certainty
+def _decode_gaussian_yolo(
+    values: Floats, head: GaussianYoloHead, anchors: Floats, network: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return places, sizes and scores of a `[Gaussian_yolo]` head, shaped as in `_decode_plain`."""
+    means, deviations = values[:, 0:8:2], _sigmoid(values[:, 1:8:2])
+    probabilities = _sigmoid(values[:, 8:])
+    sizes = np.exp(means[:, 2:]) * anchors / network
+    certainty = 1 - deviations.mean(axis=1, keepdims=True)
+    scores = probabilities[:, :1] * probabilities[:, 1:] * certainty
+    return _stretch(_sigmoid(means[:, :2]), head.scale_x_y), sizes, scores
 
 
-def _decode_region(cells: Floats, head: RegionHead) -> tuple[Floats, Floats, Floats]:
-    """Return centres, sizes and scores of a `[region]` head, shaped as in `_decode_plain`."""
-    h, w = cells.shape[:2]
-    sizes = np.exp(cells[..., 2:4]) * np.array(head.anchors, cells.dtype) / np.array([w, h], cells.dtype)
-    classes = _softmax(cells[..., 5:]) if head.softmax else _sigmoid(cells[..., 5:])
-    return _grid_centres(_sigmoid(cells[..., :2])), sizes, _sigmoid(cells[..., 4:5]) * classes
+def _decode_region(values: Floats, head: RegionHead, anchors: Floats, grid: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return places, sizes and scores of a `[region]` head, shaped as in `_decode_plain`."""
+    sizes = np.exp(values[:, 2:4]) * anchors / grid
+    classes = _softmax(values[:, 5:]) if head.softmax else _sigmoid(values[:, 5:])
+    return _sigmoid(values[:, :2]), sizes, _sigmoid(values[:, 4:5]) * classes
 
 
-def _by_cell(raw: Floats, head: Head) -> Floats:
-    """Return `raw` (B · planes, h, w) as (h, w, B, planes), the order of the boxes; a view."""
-    raw = np.asarray(raw)
+def _evidence(raw: Floats, head: Head) -> Floats:
+    """Return the objectness (B, h w) of a raw head before its σ; where none is taken, NaN."""
     anchors = len(head.anchors)
-    planes = (9 if isinstance(head, GaussianYoloHead) else 5) + head.classes
+    before = 8 if isinstance(head, GaussianYoloHead) else 4
+    planes = before + 1 + head.classes
     if raw.ndim != 3 or raw.shape[0] != anchors * planes:
         raise ValueError(
             f"{type(head).__name__} {head.tensor!r} with {anchors} anchors and {head.classes} classes"
@@ -216,15 +222,8 @@ def _by_cell(raw: Floats, head: Head) -> Floats:
         )
     if raw.dtype not in (np.float32, np.float64):
         raise ValueError(f"raw must be float32 or float64, got {raw.dtype}")
-    return raw.reshape(anchors, planes, *raw.shape[1:]).transpose(2, 3, 0, 1)
-
-
-def _grid_centres(offsets: Floats) -> Floats:
-    """Return (offset + (c_x, c_y)) / (w, h) for offsets (h, w, B, 2) inside the cells."""
-    h, w = offsets.shape[:2]
-    c_y, c_x = np.indices((h, w))
-    corners = np.stack([c_x, c_y], axis=-1)[:, :, None, :].astype(offsets.dtype)
-    return (offsets + corners) / np.array([w, h], offsets.dtype)
+    evidence = raw.reshape(anchors, planes, -1)[:, before]
+    return np.full_like(evidence, np.nan) if isinstance(head, YoloHead) and head.new_coords else evidence
 
 
 def _stretch(offsets: Floats, scale_x_y: float) -> Floats:
