@@ -211,32 +211,59 @@ for _operator, _vector_operation in (
     _overload_operator(_operator, _vector_operation)
 
 
-def _emit_shifted(builder: Any, value: Any) -> Any:
-    """Emit the bits of `value` moved up into the exponent: 2^n for the number n + 127 in the low bits."""
+def _emit_shifted(builder: Any, value: Any, places: int) -> Any:
+    """Emit the bits of `value` moved up by so many places, as integers."""
     bits = builder.bitcast(value, LLVM_INTEGERS)
-    return builder.bitcast(builder.shl(bits, ir.Constant(LLVM_INTEGERS, [23] * LANES)), LLVM_VECTOR)
+    return builder.shl(bits, ir.Constant(LLVM_INTEGERS, [places] * LANES))
 
 
-_to_exponent = _operation(1, _emit_shifted)
+def _emit_to_exponent(builder: Any, value: Any) -> Any:
+    """Emit 2^n for the number n + 127 in the low bits of `value`."""
+    return builder.bitcast(_emit_shifted(builder, value, 23), LLVM_VECTOR)
+
+
+def _emit_to_eighths(builder: Any, value: Any) -> Any:
+    """Emit 2^(k/8) for the number k + 8 * 127 in the low bits of `value`.
+
+    Its lowest three bits choose one of eight roots within a register; the others are moved into the exponent, with
+    the three behind them, which is why the roots are kept less their own number there.
+    """
+    roots = (2 ** (np.arange(8) / 8)).astype(np.float32).view(np.int32) - (127 << 23) - (np.arange(8) << 20)
+    table = builder.bitcast(ir.Constant(LLVM_INTEGERS, [int(roots[i % 8]) for i in range(LANES)]), LLVM_VECTOR)
+    name = "llvm.x86.avx2.permps" if LANES == 8 else "llvm.x86.avx512.permvar.sf.512"
+    kind = ir.FunctionType(LLVM_VECTOR, [LLVM_VECTOR, LLVM_INTEGERS])
+    permute = cgutils.get_or_insert_function(builder.module, kind, name)
+    root = builder.call(permute, [table, builder.bitcast(value, LLVM_INTEGERS)])
+    return builder.bitcast(
+        builder.add(_emit_shifted(builder, value, 20), builder.bitcast(root, LLVM_INTEGERS)), LLVM_VECTOR
+    )
+
+
+_to_exponent = _operation(1, _emit_to_exponent)
+_to_eighths = _operation(1, _emit_to_eighths)
 
 LOG2_E = np.float32(1.4426950408889634)
-ROUNDER = np.float32(1.5 * 2**23 + 127)  # added to a small number it leaves the rounded number + 127 in the low bits
+LOG2_E_EIGHTHS = np.float32(8 * 1.4426950408889634)
+# Added to a small number, these leave the rounded number + 127 (or 8 * 127) in the low bits.
+ROUNDER, ROUNDER_EIGHTHS = np.float32(1.5 * 2**23 + 127), np.float32(1.5 * 2**23 + 8 * 127)
 LOWEST, HIGHEST = np.float32(-87), np.float32(87)
-# 2^f on -0.5..0.5, P0 = 1, nearly minimax: fitted at 200 Chebyshev nodes, relative error 1.2e-7.
+# 2^f and 2^(f/8) on -0.5..0.5, P0 = 1, nearly minimax: fitted at Chebyshev nodes, relative errors 1.2e-7 and 2.6e-8.
 P1, P2, P3, P4, P5 = (np.float32(v) for v in (0.693146856, 0.24022238, 0.0555089295, 0.00967169794, 0.00132186725))
+EIGHTHS1, EIGHTHS2, EIGHTHS3 = (np.float32(v) for v in (0.0866434053, 0.00375402835, 0.000108376822))
 ONE, ZERO = np.float32(1), np.float32(0)
 
 
 @shared
-def power_plus(x, log2_base, addend):  # type: ignore[no-untyped-def]
-    """Return addend + base^x for each lane, for base e or 1 / e, x clipped to -87..87.
+def _power_plus(x, sign, addend):  # type: ignore[no-untyped-def]
+    """Return addend + e^(sign x) for each lane, x clipped to -87..87.
 
-    base^x = 2^n 2^f with n the whole number nearest to x log2(base). The polynomial is summed in pairs (Estrin): its
-    chain of dependent instructions is half as long as Horner's.
+    e^x = 2^n 2^f with n the whole number nearest to x log2(e). The polynomial is summed in pairs (Estrin): its chain of
+    dependent instructions is half as long as Horner's.
     """
     x = minimum(broadcast(HIGHEST), maximum(broadcast(LOWEST), x))
-    shifted = fma(x, broadcast(log2_base), broadcast(ROUNDER))
-    f = fma(x, broadcast(log2_base), broadcast(ROUNDER) - shifted)
+    base = broadcast(sign * LOG2_E)
+    shifted = fma(x, base, broadcast(ROUNDER))
+    f = fma(x, base, broadcast(ROUNDER) - shifted)
     square = f * f
     low = fma(broadcast(P1), f, broadcast(ONE))
     middle = fma(broadcast(P3), f, broadcast(P2))
@@ -246,15 +273,29 @@ def power_plus(x, log2_base, addend):  # type: ignore[no-untyped-def]
 
 
 @shared
+def _power_plus_by_eighths(x, sign, addend):  # type: ignore[no-untyped-def]
+    """Return the same where a register can be looked up in: in eighths a shorter polynomial will do."""
+    x = minimum(broadcast(HIGHEST), maximum(broadcast(LOWEST), x))
+    base = broadcast(sign * LOG2_E_EIGHTHS)
+    shifted = fma(x, base, broadcast(ROUNDER_EIGHTHS))
+    f = fma(x, base, broadcast(ROUNDER_EIGHTHS) - shifted)
+    power = fma(fma(fma(broadcast(EIGHTHS3), f, broadcast(EIGHTHS2)), f, broadcast(EIGHTHS1)), f, broadcast(ONE))
+    return fma(power, _to_eighths(shifted), addend)
+
+
+power_plus = _power_plus_by_eighths if LANES >= 8 else _power_plus
+
+
+@shared
 def exp(x):  # type: ignore[no-untyped-def]
     """Return e^x for each lane, x clipped to -87..87."""
-    return power_plus(x, LOG2_E, broadcast(ZERO))
+    return power_plus(x, ONE, broadcast(ZERO))
 
 
 @shared
 def over_sigmoid(a, x):  # type: ignore[no-untyped-def]
     """Return a / (1 + e^-x) for each lane: the sigmoid for a = 1, the swish for a = x."""
-    return a / power_plus(x, -LOG2_E, broadcast(ONE))
+    return a / power_plus(x, -ONE, broadcast(ONE))
 
 
 @intrinsic

@@ -91,9 +91,14 @@ def finish(x, at, length, activation, r):  # type: ignore[no-untyped-def]
             a = load(x, i)
             store(x, i, a * hard_sigmoid(a, SIXTH))
     elif activation == SWISH:
-        for i in range(at, at + length, LANES):
-            a = load(x, i)
+        paired = at + length // (2 * LANES) * 2 * LANES
+        for i in range(at, paired, 2 * LANES):  # one's chain of instructions fills the gaps of the other's
+            a, b = load(x, i), load(x, i + LANES)
             store(x, i, over_sigmoid(a, a))
+            store(x, i + LANES, over_sigmoid(b, b))
+        if paired < at + length:
+            a = load(x, paired)
+            store(x, paired, over_sigmoid(a, a))
     elif activation != CLAMP:
         for i in range(at, at + length, LANES):
             store(x, i, activated(load(x, i), activation))
