@@ -1,9 +1,13 @@
-"""3x3 convolution of stride 1 by Winograd's method: fewer multiplications, at the price of additions.
+"""3x3 convolution of stride 1 or 2 by Winograd's method: fewer multiplications, at the price of additions.
 
 Equals :func:`pure_detect.ops.conv2d.conv2d_reference`. What differs: the output is cut into tiles of m x m pixels, m =
 4 or 2. A tile of the input, (m + 2) x (m + 2) pixels of every channel, becomes (m + 2)^2 vectors of input channels, the
 points; each point is multiplied with its own matrix (input channels, output channels), and the sums are transformed
 back to m x m pixels. That takes 4 times (m = 2: 2.25 times) fewer multiplications than the direct sum.
+
+With stride 2, where m is 4, the even and the odd rows and columns of a tile of 9 x 9 pixels are transformed apart, and
+the products of up to four points go into one sum: 81 points, 25 sums, 36 matrices, since all finite points of the odd
+rows (columns) share theirs; 1.78 times fewer multiplications. See `winograd_transforms.py`.
 
 A convolution is run in one of two ways:
 
@@ -47,15 +51,15 @@ from pure_detect.engine.winograd_transforms import (
     transform_to_pixels,
 )
 
-(SIZE, PHASE, TILES_X, TILES, POINTS_AT, POINTS_PLANE, WEIGHTS, IS_RAW, BIAS, INPUTS, PANELS, VECTORS,
- DEPTH) = range(OWN, OWN + 13)  # fmt: skip
-# SIZE: m. POINTS_AT, POINTS_PLANE: where the transformed input lies (by strips: from the scratch's begin on), and from
-# one point to the next. INPUTS: blocks of input channels. DEPTH: blocks of input channels whose weights are
-# transformed at once.
+(SIZE, STRIDE, ADVANCE, SIDE, SUMS_SIDE, PHASE, TILES_X, TILES, POINTS_AT, POINTS_PLANE, WEIGHTS, IS_RAW, BIAS, INPUTS,
+ PANELS, VECTORS, DEPTH) = range(OWN, OWN + 17)  # fmt: skip
+# SIZE: m. ADVANCE, SIDE, SUMS_SIDE: as in `winograd_plan.Blocking`. POINTS_AT, POINTS_PLANE: where the transformed
+# input lies (by strips: from the scratch's begin on), and from one point to the next. INPUTS: blocks of input channels.
+# DEPTH: blocks of input channels whose weights are transformed at once.
 
 STRIPS, TRANSFORM, PRODUCTS = range(3)  # PHASE
-SEGMENT = 16  # neighbouring tiles whose columns are transformed at once
-TEMPORARY = (4 * SEGMENT + 2) * 6 * LANES
+SEGMENT = 16  # neighbouring tiles whose columns are transformed at once; with stride 2 half as many
+TEMPORARY = (4 * SEGMENT + 1) * 9 * LANES
 
 
 odd_lines = shared(layout.odd_lines)
@@ -65,7 +69,7 @@ odd_lines = shared(layout.odd_lines)
 def conv2d_winograd(s, item, x, w, scratch):  # type: ignore[no-untyped-def]
     """Compute one item of a step; which part of the work it is, PHASE says."""
     temporary, own = scratch, scratch + TEMPORARY
-    points_at, points = s[POINTS_AT], (s[SIZE] + 2) * (s[SIZE] + 2)
+    points_at, points = s[POINTS_AT], s[SIDE] * s[SIDE]
     first, last, first_panel, last_panel = 0, s[TILES], 0, s[PANELS]
     if s[PHASE] == PRODUCTS:
         first_panel, last_panel = item, item + 1
@@ -93,7 +97,8 @@ def conv2d_winograd(s, item, x, w, scratch):  # type: ignore[no-untyped-def]
 @shared
 def multiply(s, x, w, panel, points_at, tiles, sums, sums_plane, temporary):  # type: ignore[no-untyped-def]
     """Multiply the points of some tiles with a panel of weights."""
-    points, vectors, inputs, is_raw = (s[SIZE] + 2) * (s[SIZE] + 2), s[VECTORS], s[INPUTS], s[IS_RAW]
+    stride, shift, side, sums_side = s[STRIDE], s[STRIDE] - 1, s[SIDE], s[SUMS_SIDE]
+    vectors, inputs, is_raw, filters = s[VECTORS], s[INPUTS], s[IS_RAW], s[SIZE] + 2
     parts = (tiles + ROWS - 1) // ROWS
     rows, longer = tiles // parts, tiles % parts
     for start in range(0, inputs, s[DEPTH]):
@@ -102,25 +107,29 @@ def multiply(s, x, w, panel, points_at, tiles, sums, sums_plane, temporary):  # 
         ahead = 0
         if is_raw:
             raw = s[WEIGHTS] + (panel * inputs + start) * LANES * vectors * 9 * LANES
-            ahead, at, plane = raw + 9 * length, sums + points * sums_plane, odd_lines(length)
+            ahead, at, plane = raw + 9 * length, sums + sums_side * sums_side * sums_plane, odd_lines(length)
             filter_points(s, x, w, raw, depth * LANES * vectors, at, plane, temporary)
         else:
-            at, plane = s[WEIGHTS] + panel * points * length, length
+            at, plane = s[WEIGHTS] + panel * filters * filters * length, length
         weights = x if is_raw else w
-        for point in range(points):
-            v, m = points_at + point * s[POINTS_PLANE], sums + point * sums_plane
+        for point in range(side * side):
+            i, j = point // side, point % side
+            k, l, odd_i, odd_j = i >> shift, j >> shift, i & shift, j & shift
+            u = at + ((filters - 1 if odd_i else k) * filters + (filters - 1 if odd_j else l)) * plane
+            v, m = points_at + point * s[POINTS_PLANE], sums + (k * sums_side + l) * sums_plane
+            goes_on = start + odd_i + odd_j > 0
             for part in range(parts):
                 many = rows + (part < longer)
-                step = AHEAD if is_raw and part < 2 else 0
+                # two parts of 36 points, or one of 81, ask for as much as the next panel's filters are
+                step = AHEAD if is_raw and part * stride < 2 else 0
                 v_now = v + start * many * LANES
                 v += many * inputs * LANES
                 v_next = v + start * (rows + (part + 1 < longer)) * LANES
                 if part == parts - 1:
                     v_next = points_at + (point + 1) * s[POINTS_PLANE] + start * (rows + (longer > 0)) * LANES
-                product(many, vectors, x, v_now, depth, weights, at, m, start > 0, v_next, w, ahead, step)
+                product(many, vectors, x, v_now, depth, weights, u, m, goes_on, v_next, w, ahead, step)
                 ahead += step * depth
                 m += many * vectors * LANES
-            at += plane
 
 
 @shared
@@ -130,15 +139,16 @@ def input_points(s, x, first, last, origin, tiles, block, target, temporary):  #
     They are some of `tiles` tiles from `origin` on, which lie in parts as `multiply` wants them: each part with all
     blocks of channels, each block with all tiles of the part.
     """
-    size, side = s[SIZE], s[SIZE] + 2
+    advance, side = s[ADVANCE], s[SIDE]
     parts = (tiles + ROWS - 1) // ROWS
     rows, longer = tiles // parts, tiles % parts
     tile = first
     while tile < last:
         tile_y, tile_x = tile // s[TILES_X], tile % s[TILES_X]
-        count = min(min(last - tile, s[TILES_X] - tile_x), SEGMENT)
-        source = s[X] + block * s[X_PLANE] + (tile_y * s[X_ROW] + tile_x * LANES) * size
-        transform_input(size, count * size + 2, x, source, s[X_ROW], LANES, x, temporary, LANES, side * LANES)
+        count = min(min(last - tile, s[TILES_X] - tile_x), SEGMENT // s[STRIDE])
+        source = s[X] + block * s[X_PLANE] + (tile_y * s[X_ROW] + tile_x * LANES) * advance
+        columns = (count - 1) * advance + side
+        transform_input(advance, columns, x, source, s[X_ROW], LANES, x, temporary, LANES, side * LANES)
         local = tile - origin
         if local < longer * (rows + 1):
             many = rows + 1
@@ -152,24 +162,24 @@ def input_points(s, x, first, last, origin, tiles, block, target, temporary):  #
                 if start == longer * (rows + 1):
                     many = rows
             at = target + (start * s[INPUTS] + block * many + local + i - start) * LANES
-            columns = temporary + i * size * side * LANES
-            transform_input(size, side, x, columns, side * LANES, LANES, x, at, s[POINTS_PLANE], side * s[POINTS_PLANE])
+            own, plane = temporary + i * advance * side * LANES, s[POINTS_PLANE]
+            transform_input(advance, side, x, own, side * LANES, LANES, x, at, plane, side * plane)
         tile += count
 
 
 @shared
 def filter_points(s, x, w, raw, count, target, plane, temporary):  # type: ignore[no-untyped-def]
     """Transform `count` vectors of filters, G g G^T."""
-    size, side = s[SIZE], s[SIZE] + 2
+    advance, side = s[ADVANCE], s[SIZE] + 2
     for i in range(count):
-        transform_filter(size, 3, w, raw + 9 * LANES * i, 3 * LANES, LANES, x, temporary, 3 * LANES, LANES)
-        transform_filter(size, side, x, temporary, LANES, 3 * LANES, x, target + i * LANES, plane, side * plane)
+        transform_filter(advance, 3, w, raw + 9 * LANES * i, 3 * LANES, LANES, x, temporary, 3 * LANES, LANES)
+        transform_filter(advance, side, x, temporary, LANES, 3 * LANES, x, target + i * LANES, plane, side * plane)
 
 
 @shared
 def output_pixels(s, x, w, first, last, block, sums, plane, temporary):  # type: ignore[no-untyped-def]
     """Transform the sums of tiles first..last back, for one block of output channels, and finish its pixels."""
-    size, side, r = s[SIZE], s[SIZE] + 2, -1
+    size, advance, side, r = s[SIZE], s[ADVANCE], s[SUMS_SIDE], -1
     bias, slope, highest = load(w, s[BIAS] + block * LANES), w[s[LIMITS]], w[s[LIMITS] + 1]
     pixels = temporary + side * size * LANES
     for tile in range(first, last):
@@ -181,8 +191,8 @@ def output_pixels(s, x, w, first, last, block, sums, plane, temporary):  # type:
             r = s[R] + block * s[R_PLANE] + tile_y * s[R_ROW] + tile_x * LANES
         is_simple = is_whole and s[ACTIVATION] == CLAMP
         target, row = (y, s[Y_ROW]) if is_whole else (pixels, size * LANES)
-        transform_output(size, side, x, at, side * plane, plane, x, temporary, side * LANES, LANES)
-        transform_to_pixels(size, x, temporary, target, row, bias, slope, highest, r if is_simple else -1, s[R_ROW])
+        transform_output(advance, side, x, at, side * plane, plane, x, temporary, side * LANES, LANES)
+        transform_to_pixels(advance, x, temporary, target, row, bias, slope, highest, r if is_simple else -1, s[R_ROW])
         if not is_simple:
             for i in range(height):
                 if not is_whole:

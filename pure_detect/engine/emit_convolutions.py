@@ -183,16 +183,17 @@ def emit_winograd(e: Emitter, task: Task) -> None:
     """Add a 3x3 convolution by Winograd's method: one step by strips, or two by panels."""
     node, x, y = task.main, e.maps[task.inputs[0]], e.maps[task.output]
     b = winograd_plan.blocking(node)
-    code = run.WINOGRAD_4 if b.size == 4 else run.WINOGRAD_2
+    code = {2: run.WINOGRAD_2, 4: run.WINOGRAD_4, 8: run.WINOGRAD_STRIDE_2}[b.advance]
     top, left, _, _ = node.attributes["padding"]
     weights = e.packed.add(
         b.panels * b.panel_weights,
         lambda out: winograd_plan.pack_weights(packing.folded_weight(node, task.norm, e.parameters), b, out),
     )
     numbers = {
-        step.X: x.place.offset - top * x.row - left * LANES, winograd.SIZE: b.size, winograd.TILES_X: b.tiles_x,
-        winograd.TILES: b.tiles, winograd.POINTS_PLANE: b.points_plane, winograd.WEIGHTS: weights,
-        winograd.BIAS: e.bias(task), winograd.INPUTS: b.inputs, winograd.PANELS: b.panels,
+        step.X: x.place.offset - top * x.row - left * LANES, winograd.SIZE: b.size, winograd.STRIDE: b.stride,
+        winograd.ADVANCE: b.advance, winograd.SIDE: b.side, winograd.SUMS_SIDE: b.sums_side,
+        winograd.TILES_X: b.tiles_x, winograd.TILES: b.tiles, winograd.POINTS_PLANE: b.points_plane,
+        winograd.WEIGHTS: weights, winograd.BIAS: e.bias(task), winograd.INPUTS: b.inputs, winograd.PANELS: b.panels,
         winograd.VECTORS: b.vectors, winograd.DEPTH: b.depth,
         step.CHUNKS: b.strips or b.tiles_y, **e.residual_numbers(task),
     }  # fmt: skip

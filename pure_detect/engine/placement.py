@@ -148,6 +148,7 @@ def window_border(conv: Node, shape: tuple[int, int, int]) -> Padding:
 def winograd_border(conv: Node, shape: tuple[int, int, int]) -> Padding:
     """Return the same for Winograd's method, which reads whole tiles."""
     top, left, _, _ = conv.attributes["padding"]
-    tiles_y, tiles_x = winograd_plan.tile_counts(conv)
-    m = winograd_plan.tile_size(conv)
-    return (top, left, max(0, tiles_y * m + 2 - top - shape[1]), max(0, tiles_x * m + 2 - left - shape[2]))
+    b = winograd_plan.blocking(conv)
+    bottom = (b.tiles_y - 1) * b.advance + b.side - top - shape[1]
+    right = (b.tiles_x - 1) * b.advance + b.side - left - shape[2]
+    return (top, left, max(0, bottom), max(0, right))

@@ -17,11 +17,12 @@ from pure_detect.engine.simd import atomic_add, atomic_load, inline, shared
 from pure_detect.engine.step import ITEMS, KERNEL
 from pure_detect.jit import kernel
 
-(READ_IMAGE, DIRECT, DEPTHWISE, WINOGRAD_4, WINOGRAD_2, WEIGHTED_SUM, SCALE_SHIFT, POOL, UPSAMPLE, COPY_CHANNELS,
- CHANNEL_SUMS, CHANNEL_GATES, SCALE_WEIGHTS, EXPAND_DEPTHWISE, HIDDEN_UNITS) = range(15)  # fmt: skip
+(READ_IMAGE, DIRECT, DEPTHWISE, WINOGRAD_4, WINOGRAD_2, WINOGRAD_STRIDE_2, WEIGHTED_SUM, SCALE_SHIFT, POOL, UPSAMPLE,
+ COPY_CHANNELS, CHANNEL_SUMS, CHANNEL_GATES, SCALE_WEIGHTS, EXPAND_DEPTHWISE, HIDDEN_UNITS) = range(16)  # fmt: skip
 
 NAMES = (
     "read_image", "conv2d_direct", "depthwise_conv2d", "conv2d_winograd F(4x4, 3x3)", "conv2d_winograd F(2x2, 3x3)",
+    "conv2d_winograd F(4x4, 3x3)/2",
     "weighted_sum", "scale_shift", "pool", "upsample", "copy_channels", "channel_sums", "channel_gates",
     "scale_weights", "expand_depthwise", "hidden_units",
 )  # fmt: skip
@@ -42,7 +43,7 @@ def run_item(s, item, x, w, tables, out, image, scratch):  # type: ignore[no-unt
         depthwise_conv2d.depthwise_conv2d(s, item, x, w)
     elif kernel == EXPAND_DEPTHWISE:
         expand_depthwise.expand_depthwise(s, item, x, w, tables, scratch)
-    elif kernel == WINOGRAD_4 or kernel == WINOGRAD_2:  # noqa: SIM109 (a tuple would be built)
+    elif WINOGRAD_4 <= kernel <= WINOGRAD_STRIDE_2:
         conv2d_winograd.conv2d_winograd(s, item, x, w, scratch)
     elif kernel == WEIGHTED_SUM:
         maps.weighted_sum(s, item, x, w)

@@ -20,7 +20,8 @@ STRIP_SIZE = 72 * 1024  # float32 of a strip's points, a good half of the second
 FILTER_SIZE = 160 * 1024  # float32 of the weights that are transformed at once
 MOST_TILES = 200  # of a map that is done by panels
 
-CYCLES = {2: (55, 35, 60), 4: (120, 80, 130)}  # to transform a vector of inputs, of filters, of a tile's sums, by m
+# To transform a vector of inputs, of filters, of a tile's sums, by the inputs that a tile advances.
+CYCLES = {2: (55, 35, 60), 4: (120, 80, 130), 8: (300, 80, 120)}
 
 
 class Blocking(NamedTuple):
@@ -30,6 +31,7 @@ class Blocking(NamedTuple):
     ----------
     size : int
         m of F(m x m, 3 x 3).
+    stride : int
     tiles_y, tiles_x : int
         Tiles of the output, vertically and horizontally.
     inputs, outputs : int
@@ -43,6 +45,7 @@ class Blocking(NamedTuple):
     """
 
     size: int
+    stride: int
     tiles_y: int
     tiles_x: int
     inputs: int
@@ -58,31 +61,60 @@ class Blocking(NamedTuple):
         return self.tiles_y * self.tiles_x
 
     @property
+    def advance(self) -> int:
+        """Return by how many inputs a tile advances, in one dimension as all of these."""
+        return self.size * self.stride
+
+    @property
+    def side(self) -> int:
+        """Return how many inputs a tile has, and how many points these become."""
+        return self.advance + 3 - self.stride
+
+    @property
     def points(self) -> int:
         """Return how many products a tile takes for a pair of channels."""
-        return (self.size + 2) ** 2
+        return self.side**2
+
+    @property
+    def sums_side(self) -> int:
+        """Return how many sums the products at the points are added to."""
+        return self.size + 3 - self.stride
+
+    @property
+    def filter_side(self) -> int:
+        """Return how many points a filter becomes."""
+        return self.size + 2
 
     @property
     def points_plane(self) -> int:
         """Return the distance of points in the transformed input."""
-        return odd_lines((-(-self.tiles // self.strips) if self.strips else self.tiles) * self.inputs * LANES)
+        return odd_lines(self.longest * self.inputs * LANES)
+
+    @property
+    def longest(self) -> int:
+        """Return how many tiles are multiplied together at most."""
+        return -(-self.tiles // self.strips) if self.strips else self.tiles
 
     @property
     def panel_weights(self) -> int:
         """Return how many numbers the weights of a panel are."""
-        return (self.points if self.strips else 9) * self.inputs * LANES * self.vectors * LANES
+        return (self.filter_side**2 if self.strips else 9) * self.inputs * LANES * self.vectors * LANES
 
     @property
     def scratch(self) -> int:
         """Return how many float32 a thread needs for itself."""
-        tiles = -(-self.tiles // self.strips) if self.strips else self.tiles
-        own = self.points_plane if self.strips else odd_lines(self.depth * LANES * self.vectors * LANES)
-        return TEMPORARY + self.points * (own + odd_lines(tiles * self.vectors * LANES))
+        if self.strips:
+            own = self.points * self.points_plane
+        else:
+            own = self.filter_side**2 * odd_lines(self.depth * LANES * self.vectors * LANES)
+        return TEMPORARY + own + self.sums_side**2 * odd_lines(self.longest * self.vectors * LANES)
 
 
 def tile_size(node: Node) -> int:
-    """Return m: 4, or 2 where the map is so small that this takes fewer products."""
+    """Return m: 4, or 2 where the stride is 1 and the map so small that this takes fewer products."""
     _, height, width = node.shape
+    if node.attributes["stride"] == (2, 2):
+        return 4
     products = {m: -(-height // m) * -(-width // m) * (m + 2) ** 2 for m in (2, 4)}
     return 2 if products[2] < products[4] else 4
 
@@ -97,17 +129,18 @@ def tile_counts(node: Node) -> tuple[int, int]:
 def blocking(node: Node) -> Blocking:
     """Return how a convolution is cut up."""
     O, I, _, _ = node.parameters["weight"].shape
-    size, (tiles_y, tiles_x) = tile_size(node), tile_counts(node)
-    inputs, outputs, tiles, points = -(-I // LANES), -(-O // LANES), tiles_y * tiles_x, (size + 2) ** 2
+    inputs, outputs = -(-I // LANES), -(-O // LANES)
     vectors = next(n for n in reversed(WIDTHS) if outputs % n == 0 or n == WIDTHS[0])
     panels = -(-outputs // vectors)
-    if tiles <= MOST_TILES:
-        depth = max(1, min(inputs, FILTER_SIZE // (points * LANES * vectors * LANES)))
-        return Blocking(size, tiles_y, tiles_x, inputs, outputs, vectors, panels, 0, depth)
-    longest = max(2 * ROWS, STRIP_SIZE // (points * inputs * LANES))
-    strips = max(-(-tiles // min(longest, 4 * ROWS)), 2)
-    strips += strips & 1
-    return Blocking(size, tiles_y, tiles_x, inputs, outputs, vectors, panels, strips, inputs)
+    b = Blocking(
+        tile_size(node), node.attributes["stride"][0], *tile_counts(node), inputs, outputs, vectors, panels, 0, inputs
+    )
+    if b.tiles <= MOST_TILES:
+        depth = FILTER_SIZE // (b.filter_side**2 * LANES * vectors * LANES)
+        return b._replace(depth=max(1, min(inputs, depth)))
+    longest = max(2 * ROWS, STRIP_SIZE // (b.points * inputs * LANES))
+    strips = max(-(-b.tiles // min(longest, 4 * ROWS)), 2)
+    return b._replace(strips=strips + (strips & 1))
 
 
 class Costs(NamedTuple):
@@ -129,7 +162,7 @@ def costs(node: Node) -> Costs:
     """Estimate what a convolution costs either way; two multiply-adds of vectors a cycle, transforms as measured."""
     b = blocking(node)
     _, height, width = node.shape
-    a_input, a_filter, a_tile = CYCLES[b.size]
+    a_input, a_filter, a_tile = CYCLES[b.advance]
     outputs = b.panels * b.vectors
     return Costs(
         direct=9 * height * width * b.inputs * LANES * b.outputs // 2,
@@ -143,7 +176,7 @@ def costs(node: Node) -> Costs:
 def suits(node: Node) -> bool:
     """Tell whether Winograd's method can do a convolution, and faster than the direct sum."""
     weight, a = node.parameters["weight"], node.attributes
-    if weight.shape[2:] != (3, 3) or a["stride"] != (1, 1) or a["dilation"] != (1, 1) or a["groups"] != 1:
+    if weight.shape[2:] != (3, 3) or a["stride"] not in ((1, 1), (2, 2)) or a["dilation"] != (1, 1) or a["groups"] != 1:
         return False
     estimate = costs(node)
     return estimate.winograd < estimate.direct
@@ -156,7 +189,7 @@ def pack_weights(weight: Array, b: Blocking, out: Array) -> None:
     they stay filters, (panel, input channel, vectors, 9, LANES).
     """
     I = weight.shape[1]
-    filters, wide = FILTERS[b.size], b.vectors * LANES
+    filters, wide = FILTERS[b.advance], b.vectors * LANES
     for panel in range(b.panels):
         some = weight[panel * wide : (panel + 1) * wide].reshape(-1, I, 9)
         target = out[panel * b.panel_weights : (panel + 1) * b.panel_weights]
