@@ -61,7 +61,8 @@ def folded_weight(conv: Node, norm: Node | None, parameters: Mapping[str, Array]
     """Return the weights (O, I, kernel height, kernel width) float32 of a convolution with its batch norm."""
     weight = np.asarray(parameters[conv.parameters["weight"].name])
     factor, _ = norm_factors(norm, conv.shape[0], parameters)
-    return (weight * factor[:, None, None, None]).astype(np.float32)
+    folded = np.empty(weight.shape, np.float32)
+    return np.multiply(weight, factor[:, None, None, None], out=folded, casting="same_kind")  # in float64, piece by piece
 
 
 def ungrouped(weight: Array, groups: int) -> Array:
