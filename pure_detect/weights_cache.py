@@ -41,8 +41,10 @@ def weights_of(name: str, renew: bool = False) -> Path:
         If there is no such name, the weights cannot be had, or the folder cannot be written.
     """
     published, path = PUBLISHED[find_network(name).name], cached_weights(name)
-    if path.is_file() and not renew:
+    if path.is_file() and (published.bundled or not renew):
         return path
+    if published.bundled:
+        raise InputError(f"{path}: expected the weights that come with the package, found none; install it anew")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
