@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from pure_detect.boxes.anchors import torchvision_anchors
+from pure_detect.demo.scenes import LABELS
+from pure_detect.models.darknet import read_cfg
+from pure_detect.models.mobilenetv3 import SMALL, reduced_tail, widened
+from pure_detect.models.ssdlite import TORCHVISION_LINE, ssdlite_network, widened_extras
 from pure_detect.network import Network
 
+# YOLOv3-tiny made narrow; what it looks like says the cfg.
+DEMO_YOLO = replace(read_cfg(Path(__file__).parent / "demo-yolo.cfg"), labels=LABELS)
+
+# torchvision's SSDLite, on MobileNetV3-Small and made narrow, with smaller and squarer anchors than COCO's objects need.
+SSDLITE_WIDTH, SSDLITE_EXTRAS_WIDTH = 0.75, 0.25
+SSDLITE_ROWS = widened(reduced_tail(SMALL), SSDLITE_WIDTH)
+SSDLITE_SCALES = (0.12, 0.26, 0.4, 0.55, 0.7, 0.85, 1.0)
+SSDLITE_RATIOS = (1.5,)
+DEMO_SSDLITE = ssdlite_network(
+    "demo-ssdlite",
+    SSDLITE_ROWS,
+    TORCHVISION_LINE._replace(anchors=torchvision_anchors(SSDLITE_SCALES, SSDLITE_RATIOS)),
+    labels=LABELS,
+    extras=widened_extras(SSDLITE_EXTRAS_WIDTH),
+    size=256,
+)
+
 # One a family; a registry name that stands here needs no download.
-DEMO_NETWORKS: tuple[Network, ...] = ()
+DEMO_NETWORKS: tuple[Network, ...] = (DEMO_YOLO, DEMO_SSDLITE)
 
 WEIGHTS = Path(__file__).parent / "weights"
