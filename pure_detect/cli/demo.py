@@ -47,7 +47,7 @@ next:
 
 MEASURE = """\
 next:
-  pure-detect evaluate {model} --images {images} \\
+  pure-detect evaluate demo-yolo --images {images} \\
     --annotations {annotations}"""
 
 OUT, SCENES = "demo.png", 100
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
         write_dataset(options.dataset, options.seed, scenes, width, height, progress.step)
         report(f"{options.dataset}: written")
         images, annotations = options.dataset / IMAGES, options.dataset / ANNOTATIONS
-        print(MEASURE.format(model=DEMO_NETWORKS[0].name, images=images, annotations=annotations))
+        print(MEASURE.format(images=images, annotations=annotations))
         return DONE
     _show(draw_scene(options.seed, width, height), options)
     return DONE
