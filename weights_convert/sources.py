@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pure_detect.demo.networks import SSDLITE_ROWS
+from pure_detect.demo.networks import EFFICIENTDET_ROW, SSDLITE_ROWS
 from pure_detect.errors import InputError
 from pure_detect.graph import BatchNormRule, Graph
 from pure_detect.models.efficientdet import EFFDET_D0, LITES, D
@@ -84,8 +84,9 @@ def _efficientdets() -> dict[str, dict[str, Names]]:
                     joined=join_fusion_weights,
                 ),
             }
-    effdet_d0 = Names(partial(effdet_names, EFFDET_D0, TIMM), TORCH_IGNORED)
-    return {**tables, "efficientdet-d0-effdet": {"pytorch": effdet_d0}}
+    for name, row in (("efficientdet-d0-effdet", EFFDET_D0), ("demo-efficientdet", EFFICIENTDET_ROW)):
+        tables[name] = {"pytorch": Names(partial(effdet_names, row, TIMM), TORCH_IGNORED)}
+    return tables
 
 
 TENSORFLOW_LARGE = Names(partial(tensorflow_ssdlite, reduced_tail(LARGE)))

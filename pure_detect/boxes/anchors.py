@@ -76,15 +76,17 @@ EFFICIENTDET_ASPECTS: Aspects = ((1.0, 1.0), (1.4, 0.7), (0.7, 1.4))  # of the w
 SQUARE_ROOT_ASPECTS: Aspects = tuple((math.sqrt(a), 1 / math.sqrt(a)) for a in (1.0, 2.0, 0.5))  # since 2020-09-10
 
 
-def octave_anchors(scale: float, aspects: Aspects) -> AnchorMap:
+def octave_anchors(scale: float, aspects: Aspects, steps: int = 3) -> AnchorMap:
     """Return EfficientDet's nine, in cells: sizes scale * 2^(0, 1/3, 2/3), each in all aspects (width, height).
+
+    Other numbers of `steps` divide the octave otherwise.
 
     Source
     ------
     google/automl 6a54c87 `efficientdet/tf2/anchors.py`, Anchors; aspects before and after its commit 7c9d26d; effdet
     0.4.1 `anchors.py`, with the older ones.
     """
-    bases = [scale * 2 ** (octave / 3) for octave in range(3)]
+    bases = [scale * 2 ** (step / steps) for step in range(steps)]
     return AnchorMap(tuple((base * width, base * height) for base in bases for width, height in aspects))
 
 

@@ -8,9 +8,13 @@ from pathlib import Path
 from pure_detect.boxes.anchors import torchvision_anchors
 from pure_detect.demo.scenes import LABELS
 from pure_detect.models.darknet import read_cfg
+from pure_detect.models.efficientdet import EFFDET_STYLE, Row, effdet_network
+from pure_detect.models.efficientnet import MBConv, Scaling
 from pure_detect.models.mobilenetv3 import SMALL, reduced_tail, widened
 from pure_detect.models.ssdlite import TORCHVISION_LINE, ssdlite_network, widened_extras
 from pure_detect.network import Network
+
+SIZE = 256
 
 # YOLOv3-tiny made narrow; what it looks like says the cfg.
 DEMO_YOLO = replace(read_cfg(Path(__file__).parent / "demo-yolo.cfg"), labels=LABELS)
@@ -26,10 +30,34 @@ DEMO_SSDLITE = ssdlite_network(
     TORCHVISION_LINE._replace(anchors=torchvision_anchors(SSDLITE_SCALES, SSDLITE_RATIOS)),
     labels=LABELS,
     extras=widened_extras(SSDLITE_EXTRAS_WIDTH),
-    size=256,
+    size=SIZE,
 )
 
+# EfficientDet below D0 in everything. Most of a small network's time goes by at the largest maps: this backbone leaves
+# them one stage earlier than EfficientNet, and expands by less.
+EFFICIENTDET_STAGES = (
+    MBConv(1, 3, 2, 24, 1),
+    MBConv(1, 3, 1, 24, 1),
+    MBConv(2, 3, 2, 32, 2),  # P3
+    MBConv(3, 3, 2, 48, 2),
+    MBConv(3, 5, 1, 64, 2),  # P4
+    MBConv(3, 5, 2, 96, 2),
+    MBConv(3, 3, 1, 128, 1),  # P5
+)
+EFFICIENTDET_ROW = Row(
+    SIZE,
+    Scaling(1.0, 1.0, SIZE, EFFICIENTDET_STAGES, stem=16),
+    channels=32,
+    cells=2,
+    repeats=2,
+    anchor_scale=3.5,
+    anchor_steps=2,
+    highest=5,
+    style=EFFDET_STYLE,
+)
+DEMO_EFFICIENTDET = effdet_network("demo-efficientdet", EFFICIENTDET_ROW, LABELS)
+
 # One a family; a registry name that stands here needs no download.
-DEMO_NETWORKS: tuple[Network, ...] = (DEMO_YOLO, DEMO_SSDLITE)
+DEMO_NETWORKS: tuple[Network, ...] = (DEMO_YOLO, DEMO_SSDLITE, DEMO_EFFICIENTDET)
 
 WEIGHTS = Path(__file__).parent / "weights"

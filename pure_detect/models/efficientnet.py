@@ -54,6 +54,8 @@ class Scaling(NamedTuple):
     width: float
     depth: float
     resolution: int
+    stages: tuple[MBConv, ...] = STAGES
+    stem: int = STEM_CHANNELS
 
 
 B = (
@@ -102,8 +104,8 @@ def round_repeats(layers: int, depth: float) -> int:
 def scaled_stages(scaling: Scaling, convention: Convention = TENSORFLOW) -> tuple[MBConv, ...]:
     """Return the table of a variant."""
     rows = []
-    for row in STAGES:
-        fixed = convention.fixed_ends and row in (STAGES[0], STAGES[-1])
+    for row in scaling.stages:
+        fixed = convention.fixed_ends and row in (scaling.stages[0], scaling.stages[-1])
         layers = row.layers if fixed else round_repeats(row.layers, scaling.depth)
         rows.append(row._replace(channels=round_filters(row.channels, scaling.width), layers=layers))
     return tuple(rows)
@@ -111,7 +113,7 @@ def scaled_stages(scaling: Scaling, convention: Convention = TENSORFLOW) -> tupl
 
 def efficientnet(net: Builder, image: Tensor, scaling: Scaling, convention: Convention = TENSORFLOW) -> list[Tensor]:
     """Record stem and stages; return each stage's output, linear: after the projection and its batch norm."""
-    stem = STEM_CHANNELS if convention.fixed_ends else round_filters(STEM_CHANNELS, scaling.width)
+    stem = scaling.stem if convention.fixed_ends else round_filters(scaling.stem, scaling.width)
     act, padding = convention.activation, convention.padding
     x = net.conv_bn(image, stem, kernel=3, stride=2, padding=padding, activation=act, name="backbone.stem")
     features = []
