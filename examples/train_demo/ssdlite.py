@@ -15,7 +15,7 @@ from scenes_folder import SCORE, Batch, Scenes, average_precision
 from ssdlite_module import torchvision_ssdlite
 from torch import Tensor, nn
 
-SIZES = ((0.0, 128), (0.2, 160), (0.45, 192), (0.7, 256))  # of the input, by the part of the training that is done
+SIZES = ((0.0, 128), (0.45, 192), (0.72, 256))  # of the input, by the part of the training that is done
 
 
 def loss_of(model: nn.Module, batch: Batch) -> Tensor:
