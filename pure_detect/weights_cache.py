@@ -78,7 +78,8 @@ def _original(published: Published, path: Path) -> Path:
             problems.append(str(error))
     raise InputError(
         f"{name}: no weights at {path}, and none to be had: {'; '.join(problems)}; "
-        f"name a weight file with `--model FILE`, or put {published.file} at {target}"
+        f"name a weight file with `--model FILE`, or put {published.file} at {target}; "
+        f"`pure-detect demo` needs no download"
     )
 
 

@@ -24,12 +24,12 @@ from timm.models._efficientnet_builder import decode_arch_def
 from torch import Tensor, nn
 
 from pure_detect.boxes.anchors import EFFICIENTDET_ASPECTS
-from pure_detect.demo.networks import DEMO_EFFICIENTDET, EFFICIENTDET_ROW, SIZE
+from pure_detect.demo.networks import DEMO_EFFICIENTDET, EFFICIENTDET_ROW
 from pure_detect.image import IMAGENET_MEAN, IMAGENET_STD
 from pure_detect.models.efficientnet import scaled_stages
 
 ROW = EFFICIENTDET_ROW
-CLASSES = len(DEMO_EFFICIENTDET.labels)
+SIZE, CLASSES = ROW.image, len(DEMO_EFFICIENTDET.labels)
 SIZES = ((0.0, 160), (0.3, 192), (0.6, 256))  # of the input, by the part of the training that is done
 MOMENTUM = 0.03  # of batch norm: effdet's 0.01 is for longer trainings
 WATCHED = 500  # candidates of a picture, of effdet's 5000, when AP is watched during the training

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from pure_detect.boxes.anchors import torchvision_anchors
 from pure_detect.demo.scenes import LABELS
+from pure_detect.models.darknet import read_cfg
 from pure_detect.models.efficientdet import EFFDET_STYLE, Row, effdet_network
 from pure_detect.models.efficientnet import MBConv, Scaling
+from pure_detect.models.mobilenetv3 import SMALL, reduced_tail, widened
+from pure_detect.models.ssdlite import TORCHVISION_LINE, ssdlite_network, widened_extras
 from pure_detect.network import Network
 
-SIZE = 256
+# YOLOv3-tiny made narrow; what it looks like says the cfg.
+DEMO_YOLO = replace(read_cfg(Path(__file__).parent / "demo-yolo.cfg"), labels=LABELS)
 
-# EfficientDet below D0 in everything. Most of a small network's time goes by at the largest maps: this backbone leaves
-# them one stage earlier than EfficientNet, and expands by less.
+# torchvision's SSDLite, on MobileNetV3-Small and made narrow, with smaller and squarer anchors than COCO's objects need.
+SSDLITE_WIDTH, SSDLITE_EXTRAS_WIDTH = 0.75, 0.25
+SSDLITE_ROWS = widened(reduced_tail(SMALL), SSDLITE_WIDTH)
+SSDLITE_SCALES = (0.12, 0.26, 0.4, 0.55, 0.7, 0.85, 1.0)
+SSDLITE_RATIOS = (1.5,)
+DEMO_SSDLITE = ssdlite_network(
+    "demo-ssdlite",
+    SSDLITE_ROWS,
+    TORCHVISION_LINE._replace(anchors=torchvision_anchors(SSDLITE_SCALES, SSDLITE_RATIOS)),
+    labels=LABELS,
+    extras=widened_extras(SSDLITE_EXTRAS_WIDTH),
+    size=256,
+)
+
+# effdet's EfficientDet, below D0 in everything. Most of a small network's time goes by at the largest maps: the backbone
+# leaves them one stage earlier than EfficientNet, and expands by less. Three levels are enough for anchors from 28
+# pixels of 256 on.
 EFFICIENTDET_STAGES = (
     MBConv(1, 3, 2, 24, 1),
     MBConv(1, 3, 1, 24, 1),
@@ -23,8 +44,8 @@ EFFICIENTDET_STAGES = (
     MBConv(3, 3, 1, 128, 1),  # P5
 )
 EFFICIENTDET_ROW = Row(
-    SIZE,
-    Scaling(1.0, 1.0, SIZE, EFFICIENTDET_STAGES, stem=16),
+    256,
+    Scaling(1.0, 1.0, 256, EFFICIENTDET_STAGES, stem=16),
     channels=32,
     cells=2,
     repeats=2,
@@ -36,6 +57,6 @@ EFFICIENTDET_ROW = Row(
 DEMO_EFFICIENTDET = effdet_network("demo-efficientdet", EFFICIENTDET_ROW, LABELS)
 
 # One a family; a registry name that stands here needs no download.
-DEMO_NETWORKS: tuple[Network, ...] = (DEMO_EFFICIENTDET,)
+DEMO_NETWORKS: tuple[Network, ...] = (DEMO_YOLO, DEMO_SSDLITE, DEMO_EFFICIENTDET)
 
 WEIGHTS = Path(__file__).parent / "weights"

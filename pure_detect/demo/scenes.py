@@ -205,6 +205,7 @@ def _stroke(slimness: float) -> Distance:
 
 def _arc(slimness: float) -> Distance:
     """A quarter of a thin circle."""
+
     def distance(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         band = np.abs(np.sqrt(u * u + v * v) - np.float32(0.95)) - np.float32(slimness / 2)
         return np.maximum(band, np.maximum(-u, -v))

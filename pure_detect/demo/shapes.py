@@ -18,8 +18,13 @@ Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 # Cosine and sine of 72 and 144 degrees, of the five points of a star; written out because math libraries differ in the
 # last bit.
-_STAR_NORMALS = ((0.0, 1.0), (0.9510565, 0.3090170), (0.5877853, -0.8090170), (-0.5877853, -0.8090170),
-                 (-0.9510565, 0.3090170))
+_STAR_NORMALS = (
+    (0.0, 1.0),
+    (0.9510565, 0.3090170),
+    (0.5877853, -0.8090170),
+    (-0.5877853, -0.8090170),
+    (-0.9510565, 0.3090170),
+)
 _HALF_SQRT_3 = 0.8660254
 _HALF_SQRT_2 = 0.7071068
 
@@ -42,8 +47,11 @@ def _ellipse(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    sides = (_half_plane(u, v, 0, 1, 0.5), _half_plane(u, v, _HALF_SQRT_3, -0.5, 0.5),
-             _half_plane(u, v, -_HALF_SQRT_3, -0.5, 0.5))
+    sides = (
+        _half_plane(u, v, 0, 1, 0.5),
+        _half_plane(u, v, _HALF_SQRT_3, -0.5, 0.5),
+        _half_plane(u, v, -_HALF_SQRT_3, -0.5, 0.5),
+    )
     return reduce(np.maximum, sides)
 
 
@@ -82,6 +90,12 @@ def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 DISTANCES: dict[str, Distance] = {
-    "ellipse": _ellipse, "triangle": _triangle, "rectangle": _rectangle, "star": _star,
-    "cross": _cross, "ring": _ring, "crescent": _crescent, "heart": _heart,
+    "ellipse": _ellipse,
+    "triangle": _triangle,
+    "rectangle": _rectangle,
+    "star": _star,
+    "cross": _cross,
+    "ring": _ring,
+    "crescent": _crescent,
+    "heart": _heart,
 }

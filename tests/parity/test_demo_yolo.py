@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import pure_detect
+from pure_detect.demo.dataset import write_dataset
+from pure_detect.demo.scenes import draw_scene
 from pure_detect.models.darknet import read_cfg
 from pure_detect.random_weights import noise_pictures, random_parameters
 from pure_detect.reference import ReferenceExecutor
+from pure_detect.registry import cached_weights
 from tests import real_models
-from tests.comparisons import assert_outputs_agree
+from tests.comparisons import assert_detections_agree, assert_outputs_agree
 from tests.parity import opencv
 from weights_convert.readers.darknet import read_darknet
 
@@ -24,17 +29,19 @@ torch = pytest.importorskip("torch", reason="needs the extra parity")
 
 ROOT = Path(__file__).parents[2]
 CFG = ROOT / "pure_detect" / "demo" / "demo-yolo.cfg"
+SCENES, SURE = 60, 0.3
 
 
 @pytest.fixture
 def training_code(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the modules of examples/train_demo, which is a folder of scripts and no package."""
-    monkeypatch.syspath_prepend(str(ROOT / "examples" / "train_demo"))
-    import yolo
-
-    yield yolo
-    for name in ("yolo", "yolo_loss", "darknet_module", "training", "scenes_folder"):
-        sys.modules.pop(name, None)
+    folder = str(ROOT / "examples" / "train_demo")
+    monkeypatch.syspath_prepend(folder)
+    before = set(sys.modules)
+    yield importlib.import_module("yolo")
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("size", [(96, 160), (256, 256)])
@@ -67,3 +74,30 @@ def test_weights_that_a_training_writes_are_read_back_and_opencv_agrees_on_them(
     names = [f"conv_{int(head.tensor.split('.')[0].removeprefix('layer'))}" for head in graph.heads]
     theirs = dict(zip(graph.outputs, net.forward(names), strict=True))
     assert_outputs_agree(ReferenceExecutor(graph, read.parameters)(x), theirs)
+
+
+@pytest.mark.parametrize("framework", ["PyTorch", "OpenCV"])
+def test_the_trained_network_finds_the_same_objects_in_its_frameworks(training_code: Any, framework: str) -> None:
+    detector = pure_detect.load("demo-yolo")
+    theirs = importlib.import_module("yolo_peers").DETECTORS[framework](cached_weights("demo-yolo"))
+    objects = 0
+    for seed in range(SCENES):
+        pixels = draw_scene(seed).pixels
+        boxes, scores, class_ids = theirs(pixels)
+        sure = scores > SURE
+        found = detector(pixels, score=SURE)
+        assert_detections_agree(found.to_json(), list(zip(class_ids[sure], scores[sure], boxes[sure])))
+        objects += len(found)
+    assert objects > 2 * SCENES
+
+
+def test_the_trained_networks_average_precision_is_its_frameworks(training_code: Any, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "scenes", seed=0, scenes=SCENES)
+    check_ap = importlib.import_module("check_ap")
+    figures = check_ap.compare("demo-yolo", cached_weights("demo-yolo"), tmp_path / "scenes")
+    ours = figures.pop("pure-detect")
+    assert set(figures) == {"PyTorch", "OpenCV"}
+    for name, theirs in figures.items():
+        assert theirs == pytest.approx(ours, abs=check_ap.LARGEST_DIFFERENCE), name
+    assert ours[0] > 0.5
+    assert ours[1] > 0.8

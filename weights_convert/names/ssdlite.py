@@ -14,7 +14,7 @@ MAPS = 2 + len(EXTRA_CHANNELS)
 
 
 def torchvision_ssdlite(rows: Sequence[Bottleneck]) -> Iterator[Pair]:
-    """Yield torchvision's `ssdlite320_mobilenet_v3_large`.
+    """Yield torchvision's SSDLite on MobileNetV3, as its `ssdlite320_mobilenet_v3_large` is.
 
     Its backbone is cut in two after the expansion of the last stage's first bottleneck, which feeds the first head.
     """
