@@ -1,7 +1,7 @@
 """Train `demo-ssdlite`: torchvision's SSDLite on its MobileNetV3-Small, with its own loss.
 
-    python examples/train_demo/ssdlite.py --scenes scenes/train --choosing scenes/choose --out demo-ssdlite.pt
-    weights-convert demo-ssdlite.pth --model demo-ssdlite --float16 --out demo-ssdlite.h5
+python examples/train_demo/ssdlite.py --scenes scenes/train --choosing scenes/choose --out demo-ssdlite.pt
+weights-convert demo-ssdlite.pth --model demo-ssdlite --float16 --out demo-ssdlite.h5
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import training
-from scenes_folder import Batch, Scenes, average_precision
+from scenes_folder import SCORE, Batch, Scenes, average_precision
 from ssdlite_module import torchvision_ssdlite
 from torch import Tensor, nn
 
-SIZES = ((0.0, 160), (0.3, 192), (0.6, 256))  # of the input, by the part of the training that is done
-LEAST_SCORE = 0.005  # as `pure-detect evaluate`
+SIZES = ((0.0, 128), (0.2, 160), (0.45, 192), (0.7, 256))  # of the input, by the part of the training that is done
 
 
 def loss_of(model: nn.Module, batch: Batch) -> Tensor:
     """Return torchvision's loss of a batch: of the boxes plus of the classes, of which 0 is the background."""
-    targets = [
-        {"boxes": boxes, "labels": class_ids + 1} for boxes, class_ids in zip(batch.boxes_xyxy, batch.class_ids)
-    ]
+    targets = [{"boxes": boxes, "labels": class_ids + 1} for boxes, class_ids in zip(batch.boxes_xyxy, batch.class_ids)]
     losses = model(list(batch.pixels / 255), targets)
     return losses["bbox_regression"] + losses["classification"]
 
@@ -33,8 +30,9 @@ def detect(model: nn.Module, pixels: Tensor) -> list[tuple[np.ndarray, np.ndarra
     """Return boxes in pixels, scores and classes of pictures (N, 3, H, W) from 0 to 255, by torchvision alone."""
     found = []
     for row in model(list(pixels / 255)):
-        kept = row["scores"] > LEAST_SCORE
-        found.append(tuple(row[name][kept].numpy() for name in ("boxes", "scores")) + (row["labels"][kept].numpy() - 1,))
+        kept = row["scores"] > SCORE
+        boxes, scores, labels = (row[name][kept].numpy() for name in ("boxes", "scores", "labels"))
+        found.append((boxes, scores, labels - 1))
     return found
 
 

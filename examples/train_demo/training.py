@@ -98,7 +98,7 @@ def optimizer_of(model: nn.Module, options: argparse.Namespace) -> torch.optim.O
         {"params": [p for p in learned if p.ndim > 1], "weight_decay": options.decay},
         {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.99))
+    return torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.99), fused=True)
 
 
 def train(

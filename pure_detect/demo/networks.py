@@ -17,7 +17,7 @@ from pure_detect.network import Network
 # YOLOv3-tiny made narrow; what it looks like says the cfg.
 DEMO_YOLO = replace(read_cfg(Path(__file__).parent / "demo-yolo.cfg"), labels=LABELS)
 
-# torchvision's SSDLite, on MobileNetV3-Small and made narrow, with smaller and squarer anchors than COCO's objects need.
+# torchvision's SSDLite on MobileNetV3-Small, made narrow, with smaller and squarer anchors than COCO's objects need.
 SSDLITE_WIDTH, SSDLITE_EXTRAS_WIDTH = 0.75, 0.25
 SSDLITE_ROWS = widened(reduced_tail(SMALL), SSDLITE_WIDTH)
 SSDLITE_SCALES = (0.12, 0.26, 0.4, 0.55, 0.7, 0.85, 1.0)

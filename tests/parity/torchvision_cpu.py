@@ -6,6 +6,6 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the extra parity")
 
-from examples.train_demo.torchvision_cpu import import_torchvision  # noqa: E402
+from examples.train_demo.torchvision_cpu import import_torchvision
 
 __all__ = ["import_torchvision"]
