@@ -31,9 +31,9 @@ DEMO_SSDLITE = ssdlite_network(
     size=256,
 )
 
-# effdet's EfficientDet, below D0 in everything. Most of a small network's time goes by at the largest maps: the backbone
-# leaves them one stage earlier than EfficientNet, and expands by less. Three levels are enough for anchors from 28
-# pixels of 256 on.
+# effdet's EfficientDet, below D0 in everything. A small network spends most of its time on the largest maps: this
+# backbone leaves them one stage earlier than EfficientNet, and expands by less. With anchors from 28 pixels of 256 on,
+# three levels are enough.
 EFFICIENTDET_STAGES = (
     MBConv(1, 3, 2, 24, 1),
     MBConv(1, 3, 1, 24, 1),
