@@ -55,6 +55,7 @@ def test_raw_heads_agree_on_a_state_that_went_through_weights_convert(
 ) -> None:
     """The second size is one that the training passes through, but for its being a square."""
     model = random_model(train_demo)
+    assert sum(parameter.numel() for parameter in model.parameters()) == DEMO_EFFICIENTDET.build().learnable_count
     source, out = tmp_path / "demo-efficientdet.pth", tmp_path / "demo-efficientdet.h5"
     torch.save(model.state_dict(), source)
     assert main([str(source), "--model", "demo-efficientdet", "--out", str(out)]) == 0
