@@ -1,96 +1,23 @@
-"""Train `demo-efficientdet`, effdet's EfficientDet made narrow, and write its weights as effdet's are.
+"""Train `demo-efficientdet`: effdet's EfficientDet, with its own anchors, labels and loss.
 
-python examples/train_demo/efficientdet.py --scenes scenes/train --choosing scenes/choose --out efficientdet.pt
+python examples/train_demo/efficientdet.py --scenes scenes/train --choosing scenes/choose --out demo-efficientdet.pt
 weights-convert demo-efficientdet.pth --model demo-efficientdet --float16 --out demo-efficientdet.h5
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
-from pathlib import Path
-from typing import Any
+from functools import cache
 
-import effdet
 import numpy as np
 import torch
 import training
-from effdet.anchors import AnchorLabeler, Anchors
-from effdet.efficientdet import Interpolate2d
+from effdet_module import CLASSES, SIZE, effdet, effdet_model, normalized
 from scenes_folder import Batch, Scenes, average_precision
-from timm.models import efficientnet as timm_efficientnet
-from timm.models import register_model
-from timm.models._efficientnet_builder import decode_arch_def
 from torch import Tensor, nn
 
-from pure_detect.boxes.anchors import EFFICIENTDET_ASPECTS
-from pure_detect.demo.networks import DEMO_EFFICIENTDET, EFFICIENTDET_ROW, SIZE
-from pure_detect.image import IMAGENET_MEAN, IMAGENET_STD
-from pure_detect.models.efficientnet import scaled_stages
-
-ROW = EFFICIENTDET_ROW
-CLASSES = len(DEMO_EFFICIENTDET.labels)
-SIZES = ((0.0, 160), (0.3, 192), (0.6, 256))  # of the input, by the part of the training that is done
-MOMENTUM = 0.03  # of batch norm: effdet's 0.01 is for longer trainings
-WATCHED = 500  # candidates of a picture, of effdet's 5000, when AP is watched during the training
-
-
-@register_model
-def demo_efficientnet(pretrained: bool = False, **options: Any) -> nn.Module:
-    """Return the backbone as timm builds it from its own notation."""
-    if pretrained:
-        raise ValueError("demo_efficientnet: expected pretrained=False, there are no weights")
-    blocks = [
-        [f"{'ir' if e > 1 else 'ds'}_r{layers}_k{kernel}_s{stride}_e{e}_c{channels}_se0.25"]
-        for e, kernel, stride, channels, layers in scaled_stages(ROW.backbone)
-    ]
-    return timm_efficientnet._create_effnet(
-        "efficientnet_b0",
-        pretrained=False,
-        block_args=decode_arch_def(blocks),
-        stem_size=ROW.backbone.stem,
-        norm_layer=partial(nn.BatchNorm2d, momentum=MOMENTUM),
-        act_layer=nn.SiLU,
-        **options,
-    )
-
-
-def effdet_config() -> Any:
-    """Return effdet's configuration: that of its D0, made narrow."""
-    config = effdet.get_efficientdet_config("efficientdet_d0")
-    config.update(
-        name="demo_efficientdet",
-        backbone_name="demo_efficientnet",
-        backbone_args={},
-        url="",
-        image_size=(SIZE, SIZE),
-        num_classes=CLASSES,
-        max_level=ROW.highest,
-        num_levels=ROW.highest - config.min_level + 1,
-        num_scales=ROW.anchor_steps,
-        aspect_ratios=[list(aspect) for aspect in EFFICIENTDET_ASPECTS],
-        anchor_scale=ROW.anchor_scale,
-        fpn_channels=ROW.channels,
-        fpn_cell_repeats=ROW.cells,
-        box_class_repeats=ROW.repeats,
-        norm_kwargs={"eps": 1e-3, "momentum": MOMENTUM},
-    )
-    return config
-
-
-def effdet_model() -> effdet.EfficientDet:
-    """Return effdet's network, initialised by itself; it takes every input whose sides 32 divides."""
-    model = effdet.EfficientDet(effdet_config(), pretrained_backbone=False)
-    for module in model.modules():
-        if isinstance(module, Interpolate2d):  # told the factor, not the size at 256
-            module.size, module.scale_factor = None, 2.0
-    return model.to(memory_format=torch.channels_last)
-
-
-def normalized(pixels: Tensor) -> Tensor:
-    """Return pixels from 0 to 255 as the network takes them."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) * 255 for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+SIZES = ((0.0, 160), (0.3, 192), (0.6, SIZE))  # of the input, by the part of the training that is done
+WATCHED = 500  # candidates of a picture, of effdet's 5000, where AP is watched during the training
 
 
 def loss_of(model: nn.Module) -> Callable[[nn.Module, Batch], Tensor]:
@@ -99,9 +26,12 @@ def loss_of(model: nn.Module) -> Callable[[nn.Module, Batch], Tensor]:
     @cache
     def bench(size: int) -> effdet.DetBenchTrain:
         bench = effdet.DetBenchTrain(model, create_labeler=False)
-        levels = (bench.config.min_level, bench.config.max_level)
-        shapes = (bench.config.num_scales, bench.config.aspect_ratios, bench.config.anchor_scale)
-        bench.anchor_labeler = AnchorLabeler(Anchors(*levels, *shapes, (size, size)), CLASSES)
+        config = bench.config
+        levels = (config.min_level, config.max_level)
+        anchors = effdet.anchors.Anchors(
+            *levels, config.num_scales, config.aspect_ratios, config.anchor_scale, (size, size)
+        )
+        bench.anchor_labeler = effdet.anchors.AnchorLabeler(anchors, CLASSES)
         return bench
 
     def loss(_model: nn.Module, batch: Batch) -> Tensor:
@@ -115,9 +45,9 @@ def loss_of(model: nn.Module) -> Callable[[nn.Module, Batch], Tensor]:
 
 
 class Predictor:
-    """A trained network with effdet's own post-processing; `candidates` of effdet's 5000 go into it."""
+    """A trained network with effdet's own post-processing, into which `candidates` of a picture go."""
 
-    def __init__(self, model: effdet.EfficientDet, candidates: int = 5000) -> None:
+    def __init__(self, model: nn.Module, candidates: int = 5000) -> None:
         self.bench = effdet.DetBenchPredict(model).eval()
         self.bench.max_detection_points = candidates
 
@@ -127,8 +57,8 @@ class Predictor:
         count = len(pixels)
         info = {"img_scale": torch.ones(count), "img_size": torch.full((count, 2), float(SIZE))}
         rows = self.bench(normalized(pixels), info).numpy()
-        rows = [row[row[:, 5] > 0] for row in rows]  # the others only fill up to a hundred
-        return [(row[:, :4], row[:, 4], row[:, 5].astype(np.int64) - 1) for row in rows]
+        found = [row[row[:, 5] > 0] for row in rows]  # the others only fill up to a hundred
+        return [(row[:, :4], row[:, 4], row[:, 5].astype(np.int64) - 1) for row in found]
 
 
 def check(scenes: Scenes, count: int, batch: int = 20) -> Callable[[nn.Module], str]:
@@ -146,13 +76,13 @@ def check(scenes: Scenes, count: int, batch: int = 20) -> Callable[[nn.Module], 
 
 def main() -> None:
     """Train, measure, write."""
-    out = "demo-efficientdet.pt"
-    options = training.arguments(__doc__.splitlines()[0], out=out, batch=16, rate=3e-3).parse_args()
+    p = training.arguments(__doc__.splitlines()[0], out="demo-efficientdet.pt", batch=16, rate=3e-3)
+    options = p.parse_args()
     training.start(options)
     model = effdet_model()
     measure = check(Scenes(options.choosing), options.check_scenes) if options.choosing else None
     averaged = training.train(model, loss_of(model), options, check=measure, sizes=SIZES)
-    weights: Path = options.out.with_suffix(".pth")
+    weights = options.out.with_suffix(".pth")
     torch.save(averaged.state_dict(), weights)
     print(f"{weights}: {weights.stat().st_size:,} bytes written")
 

@@ -49,7 +49,10 @@ HEAD_CHANNELS = 1280
 
 
 class Scaling(NamedTuple):
-    """How a variant is wider, deeper and sees more pixels than B0: the width and depth of section 3.3."""
+    """How a variant is wider, deeper and sees more pixels than B0: the width and depth of section 3.3.
+
+    `stages` and `stem` (its channels) are B0's, but for networks with a table of their own.
+    """
 
     width: float
     depth: float
