@@ -138,7 +138,7 @@ def test_an_octave_is_divided_into_as_many_steps_as_asked() -> None:
 def test_the_demo_network_ends_at_the_backbones_highest_level_and_has_effdets_count_of_parameters() -> None:
     graph = DEMO_EFFICIENTDET.build()
     assert graph.output_shapes == [(channels, s, s) for channels in (48, 24) for s in (32, 16, 8)]
-    assert graph.learnable_count == 339_250
+    assert graph.learnable_count == 476_266
     assert not [name for name in graph.parameters if name.startswith("fpn.p")]
     assert DEMO_EFFICIENTDET.build(160, 96).output_shapes[:3] == [(48, 20, 12), (48, 10, 6), (48, 5, 3)]
 
