@@ -12,7 +12,7 @@ from torchvision_cpu import import_torchvision
 from pure_detect.boxes.anchors import EFFICIENTDET_ASPECTS
 from pure_detect.demo.networks import DEMO_EFFICIENTDET, EFFICIENTDET_ROW
 from pure_detect.image import IMAGENET_MEAN, IMAGENET_STD
-from pure_detect.models.efficientnet import scaled_stages
+from pure_detect.models.efficientnet import MBConv, scaled_stages
 
 import_torchvision()  # which effdet and timm import
 import effdet  # noqa: E402
@@ -26,12 +26,16 @@ SIZE, CLASSES = ROW.image, len(DEMO_EFFICIENTDET.labels)
 MOMENTUM = 0.03  # of batch norm: effdet's 0.01 is for longer trainings
 
 
+def timm_notation(row: MBConv) -> str:
+    """Return a stage in timm's words: `er` and `cn` are fused blocks, with expansion and without, `ir` and `ds` not."""
+    kind = ("er" if row.expansion > 1 else "cn") if row.fused else ("ir" if row.expansion > 1 else "ds")
+    text = f"{kind}_r{row.layers}_k{row.kernel}_s{row.stride}_e{row.expansion}_c{row.channels}"
+    return f"{text}_skip" if kind == "cn" else text if row.fused else f"{text}_se0.25"
+
+
 def demo_efficientnet(pretrained: bool = False, **options: Any) -> nn.Module:
     """Return the backbone as timm builds it from its own notation; there are no weights, pretrained or not."""
-    blocks = [
-        [f"{'ir' if expansion > 1 else 'ds'}_r{layers}_k{kernel}_s{stride}_e{expansion}_c{channels}_se0.25"]
-        for expansion, kernel, stride, channels, layers in scaled_stages(ROW.backbone)
-    ]
+    blocks = [[timm_notation(row)] for row in scaled_stages(ROW.backbone)]
     return timm_efficientnet._create_effnet(
         "efficientnet_b0",
         pretrained=False,

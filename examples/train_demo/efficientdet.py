@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 import torch
 import training
+from backbone import train_backbone
 from effdet_module import CLASSES, SIZE, effdet, effdet_model, normalized
 from scenes_folder import Batch, Scenes, average_precision
 from torch import Tensor, nn
@@ -76,10 +77,13 @@ def check(scenes: Scenes, count: int, batch: int = 20) -> Callable[[nn.Module], 
 
 def main() -> None:
     """Train, measure, write."""
-    p = training.arguments(__doc__.splitlines()[0], out="demo-efficientdet.pt", batch=16, rate=3e-3)
+    p = training.arguments(__doc__.splitlines()[0], out="demo-efficientdet.pt", batch=16, rate=2e-3)
+    p.add_argument("--backbone", type=float, default=0.2, help="of --minutes or --steps, before them: crops of objects")
     options = p.parse_args()
     training.start(options)
     model = effdet_model()
+    if not options.out.exists():
+        train_backbone(model.backbone, Scenes(options.scenes), options, normalized)
     measure = check(Scenes(options.choosing), options.check_scenes) if options.choosing else None
     averaged = training.train(model, loss_of(model), options, check=measure, sizes=SIZES)
     weights = options.out.with_suffix(".pth")

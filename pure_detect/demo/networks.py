@@ -40,14 +40,14 @@ DEMO_SSDLITE = ssdlite_network(
 )
 
 # effdet's EfficientDet, below D0 in everything. A small network spends most of its time on the largest maps: this
-# backbone leaves them one stage earlier than EfficientNet, and expands by less. With anchors from 28 pixels of 256 on,
-# three levels are enough.
+# backbone leaves them one stage earlier than EfficientNet, and begins with EfficientNetV2's fused blocks. With anchors
+# from 28 pixels of 256 on, three levels are enough.
 EFFICIENTDET_STAGES = (
-    MBConv(1, 3, 2, 24, 1),
-    MBConv(1, 3, 1, 24, 1),
-    MBConv(2, 3, 2, 32, 2),  # P3
-    MBConv(3, 3, 2, 48, 2),
-    MBConv(3, 5, 1, 64, 2),  # P4
+    MBConv(1, 3, 2, 24, 1, fused=True),
+    MBConv(1, 3, 1, 24, 1, fused=True),
+    MBConv(2, 3, 2, 32, 2, fused=True),  # P3
+    MBConv(2, 3, 2, 48, 2, fused=True),
+    MBConv(2, 3, 1, 64, 2, fused=True),  # P4
     MBConv(3, 5, 2, 96, 2),
     MBConv(3, 3, 1, 128, 1),  # P5
 )

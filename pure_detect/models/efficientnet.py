@@ -26,13 +26,17 @@ from pure_detect.network import Definition, Network
 
 
 class MBConv(NamedTuple):
-    """A row of Table 1, column by column: `layers` blocks, of which the first has the stride."""
+    """A row of Table 1, column by column: `layers` blocks, of which the first has the stride.
+
+    `fused` is EfficientNetV2's Fused-MBConv, which no network of the first paper has.
+    """
 
     expansion: int
     kernel: int
     stride: int
     channels: int
     layers: int
+    fused: bool = False
 
 
 STEM_CHANNELS = 32
@@ -123,7 +127,8 @@ def efficientnet(net: Builder, image: Tensor, scaling: Scaling, convention: Conv
     for i, row in enumerate(scaled_stages(scaling, convention), start=1):
         for j in range(1, row.layers + 1):
             stride = row.stride if j == 1 else 1
-            x = mbconv(net, x, row, stride, convention, name=f"backbone.stage{i}.block{j}")
+            block = fused_mbconv if row.fused else mbconv
+            x = block(net, x, row, stride, convention, name=f"backbone.stage{i}.block{j}")
         features.append(x)
     return features
 
@@ -145,6 +150,28 @@ def mbconv(net: Builder, x: Tensor, row: MBConv, stride: int, convention: Conven
         name=name,
     )
     return y
+
+
+def fused_mbconv(net: Builder, x: Tensor, row: MBConv, stride: int, convention: Convention, name: str) -> Tensor:
+    """Record one block of a fused stage: one convolution in place of expansion and depthwise convolution.
+
+    Where the expansion is 1 that convolution is all. No squeeze-and-excite.
+
+    Source: Tan and Le 2021, "EfficientNetV2: Smaller Models and Faster Training", section 3.2, Figure 2, Table 4; timm
+    1.0.31 `models/_efficientnet_blocks.py`, EdgeResidual and ConvBnAct.
+    """
+    y = net.conv_bn(
+        x,
+        row.expansion * x.shape[0] if row.expansion > 1 else row.channels,
+        kernel=row.kernel,
+        stride=stride,
+        padding=convention.padding,
+        activation=convention.activation,
+        name=f"{name}.fused",
+    )
+    if row.expansion > 1:
+        y = net.conv_bn(y, row.channels, kernel=1, activation=None, name=f"{name}.project")
+    return net.add([x, y], name=f"{name}.add") if stride == 1 and row.channels == x.shape[0] else y
 
 
 def efficientnet_classifier(net: Builder, scaling: Scaling, convention: Convention = TENSORFLOW) -> Definition:
