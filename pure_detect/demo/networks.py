@@ -20,14 +20,15 @@ SIZE = 256
 DEMO_YOLO = replace(read_cfg(Path(__file__).parent / "demo-yolo.cfg"), labels=LABELS)
 
 # torchvision's SSDLite on MobileNetV3-Small, made narrow, for objects smaller and squarer than COCO's. The last stage
-# does not halve the map: heads look at strides 8 (the expansion of the bottleneck that halves it to 16), 16, 32, ...
+# has one bottleneck, and does not halve the map: heads look at strides 8 (the expansion of the bottleneck that halves
+# it to 16), 16, 32, ...
 SSDLITE_WIDTH, SSDLITE_EXTRAS_WIDTH = 0.75, 0.25
-SSDLITE_FIRST, SSDLITE_LAST_STAGE = 3, 8
-SSDLITE_ROWS = tuple(
-    row._replace(stride=1) if i == SSDLITE_LAST_STAGE else row
-    for i, row in enumerate(widened(reduced_tail(SMALL), SSDLITE_WIDTH))
+SSDLITE_FIRST = 3
+SSDLITE_ROWS = (
+    *widened(reduced_tail(SMALL), SSDLITE_WIDTH)[:8],
+    widened(reduced_tail(SMALL), SSDLITE_WIDTH)[8]._replace(stride=1),
 )
-SSDLITE_SCALES = (0.11, 0.19, 0.34, 0.54, 0.72, 0.88, 1.0)
+SSDLITE_SCALES = (0.1, 0.14, 0.28, 0.5, 0.7, 0.88, 1.0)
 SSDLITE_RATIOS = (1.5,)
 DEMO_SSDLITE = ssdlite_network(
     "demo-ssdlite",
