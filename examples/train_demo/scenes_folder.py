@@ -68,6 +68,9 @@ class Scenes:
     """
 
     def __init__(self, folder: Path) -> None:
+        for name in ("pixels.npy", "boxes.npz"):
+            if not (folder / name).is_file():
+                raise SystemExit(f"{folder}: expected scenes of draw_scenes.py, pixels and boxes, found no {name}")
         self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         with np.load(folder / "boxes.npz") as objects:
             self.boxes_xyxy = objects["boxes_xyxy"].astype(np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -218,9 +219,12 @@ def _save(path: Path, model: nn.Module, average: AveragedModel, optimizer: torch
 
 def _load(path: Path, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer, state: State) -> None:
     """Read a checkpoint."""
-    content = torch.load(path, weights_only=True)
-    model.load_state_dict(content["model"])
-    average.load_state_dict(content["average"])
-    optimizer.load_state_dict(content["optimizer"])
-    state.step, state.seconds = content["step"], content["seconds"]
+    try:
+        content = torch.load(path, weights_only=True)
+        model.load_state_dict(content["model"])
+        average.load_state_dict(content["average"])
+        optimizer.load_state_dict(content["optimizer"])
+        state.step, state.seconds = content["step"], content["seconds"]
+    except (EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
+        raise SystemExit(f"{path}: expected a checkpoint of this training, found something else") from None
     print(f"{path}: going on after step {state.step}, {state.seconds / 60:.1f} minutes", flush=True)
