@@ -46,26 +46,31 @@ class Crops(NamedTuple):
 class Classifier(nn.Module):
     """The feature maps of a detector's backbone, each averaged and classified by itself."""
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.activation = backbone, activation
         with torch.no_grad():
             channels = [x.shape[1] for x in backbone(torch.zeros(2, 3, SIDE, SIDE))]
         self.scores = nn.ModuleList(nn.Linear(count, 1 + len(LABELS)) for count in channels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the class scores (N, classes + 1) that each map gives."""
-        return [score(F.silu(x).mean(dim=(2, 3))) for score, x in zip(self.scores, self.backbone(x))]
+        return [score(self.activation(x).mean(dim=(2, 3))) for score, x in zip(self.scores, self.backbone(x))]
 
 
 def train_backbone(
-    backbone: nn.Module, scenes: Scenes, options: argparse.Namespace, prepare: Callable[[Tensor], Tensor]
+    backbone: nn.Module,
+    scenes: Scenes,
+    options: argparse.Namespace,
+    prepare: Callable[[Tensor], Tensor],
+    activation: Callable[[Tensor], Tensor] = F.silu,
 ) -> None:
     """Train a backbone in place, for `--backbone` of the length of the detector's training.
 
-    `backbone` gives a list of maps; `prepare` brings pixels from 0 to 255 to what it takes.
+    `backbone` gives a list of maps; `prepare` brings pixels from 0 to 255 to what it takes; `activation` is what the
+    maps lack.
     """
-    model = Classifier(backbone).to(memory_format=torch.channels_last).train()
+    model = Classifier(backbone, activation).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     rng, begin = np.random.default_rng((options.seed, 1)), time.monotonic()
     state, right = State(), np.zeros(len(model.scores))

@@ -6,18 +6,17 @@ weights-convert demo-ssdlite.pth --model demo-ssdlite --float16 --out demo-ssdli
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import numpy as np
 import torch
 import training
+from backbone import train_backbone
 from scenes_folder import SCORE, Batch, Scenes, average_precision
-from ssdlite_backbone import train_backbone
 from ssdlite_module import torchvision_ssdlite
 from torch import Tensor, nn
 
-SIZES = ((0.0, 160), (0.6, 256))  # of the input, by the part of the training that is done
+SIZES = ((0.0, 160), (0.35, 256))  # of the input, by the part of the training that is done
 
 
 def loss_of(model: nn.Module, batch: Batch) -> Tensor:
@@ -50,25 +49,33 @@ def check(scenes: Scenes, count: int, batch: int = 20) -> Callable[[nn.Module], 
     return measure
 
 
-def start_from_backbone(model: nn.Module, options: argparse.Namespace) -> None:
-    """Give the model a backbone that can tell objects apart, of an earlier run if there was one."""
-    file = options.out.with_suffix(".backbone.pt")
-    if file.exists():
-        model.backbone.features.load_state_dict(torch.load(file, weights_only=True))
-    else:
-        train_backbone(model.backbone, Scenes(options.scenes), options)
-        torch.save(model.backbone.features.state_dict(), file)
+class Maps(nn.Module):
+    """The backbone without its extra layers."""
+
+    def __init__(self, extractor: nn.Module) -> None:
+        super().__init__()
+        self.parts = extractor.features
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the maps of the first two heads."""
+        first = self.parts[0](x)
+        return [first, self.parts[1](first)]
+
+
+def normalized(pixels: Tensor) -> Tensor:
+    """Bring pixels from 0 to 255 to what the backbone takes: torchvision's mean and deviation of 0.5."""
+    return (pixels / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
 def main() -> None:
     """Train, measure, write."""
     p = training.arguments(__doc__.splitlines()[0], out="demo-ssdlite.pt", batch=16, rate=3e-3)
-    p.add_argument("--backbone", type=float, default=0.3, help="of --minutes or --steps, before them: crops of objects")
+    p.add_argument("--backbone", type=float, default=0.2, help="of --minutes or --steps, before them: crops of objects")
     options = p.parse_args()
     training.start(options)
     model = torchvision_ssdlite().to(memory_format=torch.channels_last)
     if not options.out.exists():
-        start_from_backbone(model, options)
+        train_backbone(Maps(model.backbone), Scenes(options.scenes), options, normalized, nn.Identity())
     measure = check(Scenes(options.choosing), options.check_scenes) if options.choosing else None
     averaged = training.train(model, loss_of, options, check=measure, sizes=SIZES)
     weights = options.out.with_suffix(".pth")
