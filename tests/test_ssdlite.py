@@ -15,7 +15,7 @@ from pure_detect.models.ssdlite import widened_extras
 from pure_detect.registry import NETWORKS
 from tests import real_models
 
-MAPS_320, MAPS_256 = (20, 10, 5, 3, 2, 1), (16, 8, 4, 2, 1, 1)
+MAPS_320, MAPS_256 = (20, 10, 5, 3, 2, 1), (32, 16, 8, 4, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ MAPS_320, MAPS_256 = (20, 10, 5, 3, 2, 1), (16, 8, 4, 2, 1, 1)
         ("ssdlite-mobilenetv3-large", 3_248_255, 32_944, 406, MAPS_320, 2034),
         ("ssdlite-mobilenetv3-small", 1_785_743, 20_464, 350, MAPS_320, 2034),
         ("ssdlite320-mobilenetv3-large", 3_440_060, 32_944, 406, MAPS_320, 3234),
-        ("demo-ssdlite", 368_448, 11_024, 350, MAPS_256, 1368),
+        ("demo-ssdlite", 261_616, 8_560, 312, MAPS_256, 5460),
     ],
 )
 def test_counts_are_the_published_ones_and_torchvisions(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pure_detect.demo.networks import EFFICIENTDET_ROW, SSDLITE_ROWS
+from pure_detect.demo.networks import EFFICIENTDET_ROW, SSDLITE_FIRST, SSDLITE_ROWS
 from pure_detect.errors import InputError
 from pure_detect.graph import BatchNormRule, Graph
 from pure_detect.models.efficientdet import EFFDET_D0, LITES, D
@@ -92,7 +92,7 @@ def _efficientdets() -> dict[str, dict[str, Names]]:
 TENSORFLOW_LARGE = Names(partial(tensorflow_ssdlite, reduced_tail(LARGE)))
 TENSORFLOW_SMALL = Names(partial(tensorflow_ssdlite, reduced_tail(SMALL)))
 TORCHVISION_LARGE = Names(partial(torchvision_ssdlite, reduced_tail(LARGE)), TORCH_IGNORED)
-TORCHVISION_DEMO = Names(partial(torchvision_ssdlite, SSDLITE_ROWS), TORCH_IGNORED)
+TORCHVISION_DEMO = Names(partial(torchvision_ssdlite, SSDLITE_ROWS, SSDLITE_FIRST), TORCH_IGNORED)
 
 # By network, then by the framework that the file is of.
 NAMES: dict[str, dict[str, Names]] = {

@@ -6,16 +6,18 @@ weights-convert demo-ssdlite.pth --model demo-ssdlite --float16 --out demo-ssdli
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 
 import numpy as np
 import torch
 import training
 from scenes_folder import SCORE, Batch, Scenes, average_precision
+from ssdlite_backbone import train_backbone
 from ssdlite_module import torchvision_ssdlite
 from torch import Tensor, nn
 
-SIZES = ((0.0, 128), (0.2, 160), (0.45, 192), (0.7, 256))  # of the input, by the part of the training that is done
+SIZES = ((0.0, 160), (0.6, 256))  # of the input, by the part of the training that is done
 
 
 def loss_of(model: nn.Module, batch: Batch) -> Tensor:
@@ -48,11 +50,25 @@ def check(scenes: Scenes, count: int, batch: int = 20) -> Callable[[nn.Module], 
     return measure
 
 
+def start_from_backbone(model: nn.Module, options: argparse.Namespace) -> None:
+    """Give the model a backbone that can tell objects apart, of an earlier run if there was one."""
+    file = options.out.with_suffix(".backbone.pt")
+    if file.exists():
+        model.backbone.features.load_state_dict(torch.load(file, weights_only=True))
+    else:
+        train_backbone(model.backbone, Scenes(options.scenes), options)
+        torch.save(model.backbone.features.state_dict(), file)
+
+
 def main() -> None:
     """Train, measure, write."""
-    options = training.arguments(__doc__.splitlines()[0], out="demo-ssdlite.pt", batch=16, rate=3e-3).parse_args()
+    p = training.arguments(__doc__.splitlines()[0], out="demo-ssdlite.pt", batch=16, rate=3e-3)
+    p.add_argument("--backbone", type=float, default=0.3, help="of --minutes or --steps, before them: crops of objects")
+    options = p.parse_args()
     training.start(options)
     model = torchvision_ssdlite().to(memory_format=torch.channels_last)
+    if not options.out.exists():
+        start_from_backbone(model, options)
     measure = check(Scenes(options.choosing), options.check_scenes) if options.choosing else None
     averaged = training.train(model, loss_of, options, check=measure, sizes=SIZES)
     weights = options.out.with_suffix(".pth")

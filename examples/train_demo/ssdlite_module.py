@@ -8,13 +8,17 @@ from typing import Any
 from torch import nn
 from torchvision_cpu import import_torchvision
 
-from pure_detect.demo.networks import DEMO_SSDLITE, SSDLITE_EXTRAS_WIDTH, SSDLITE_RATIOS, SSDLITE_SCALES, SSDLITE_WIDTH
-from pure_detect.models.mobilenetv3 import SMALL
+from pure_detect.demo.networks import (
+    DEMO_SSDLITE,
+    SSDLITE_EXTRAS_WIDTH,
+    SSDLITE_FIRST,
+    SSDLITE_RATIOS,
+    SSDLITE_ROWS,
+    SSDLITE_SCALES,
+)
 
 torchvision = import_torchvision()
 
-LAST_STAGE = len(SMALL) - 2  # among torchvision's layers, of which the first is the stem
-MATCH_IOU = 0.45  # with an object, from which on an anchor learns it
 HALF = [0.5, 0.5, 0.5]
 
 
@@ -25,11 +29,8 @@ def torchvision_ssdlite() -> Any:
     """
     detection = torchvision.models.detection
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
-    backbone = torchvision.models.mobilenet_v3_small(
-        weights=None, width_mult=SSDLITE_WIDTH, reduced_tail=True, num_classes=1, norm_layer=norm
-    )
     extractor = detection.ssdlite.SSDLiteFeatureExtractorMobileNet(
-        backbone.features, LAST_STAGE, norm, width_mult=SSDLITE_EXTRAS_WIDTH
+        mobilenetv3(norm).features, 1 + SSDLITE_FIRST, norm, width_mult=SSDLITE_EXTRAS_WIDTH
     )
     size = DEMO_SSDLITE.input_shape[1:]
     channels = detection._utils.retrieve_out_channels(extractor, size)
@@ -48,6 +49,17 @@ def torchvision_ssdlite() -> Any:
         nms_thresh=0.55,
         detections_per_img=300,
         topk_candidates=300,
-        iou_thresh=MATCH_IOU,
         _skip_resize=True,
     )
+
+
+def mobilenetv3(norm: Any) -> Any:
+    """Return torchvision's MobileNetV3 with the rows of the demo's network."""
+    models = torchvision.models.mobilenetv3
+    rows, channels = [], SSDLITE_ROWS[0].expanded
+    for row in SSDLITE_ROWS:
+        nonlinearity = "HS" if row.nonlinearity == "hard_swish" else "RE"
+        shape = (channels, row.kernel, row.expanded, row.out, row.squeeze_excite, nonlinearity, row.stride)
+        rows.append(models.InvertedResidualConfig(*shape, dilation=1, width_mult=1))
+        channels = row.out
+    return models.MobileNetV3(rows, last_channel=1, num_classes=1, norm_layer=norm)

@@ -12,7 +12,7 @@ from scenes_folder import LIMIT
 from ssdlite import detect
 from ssdlite_module import torchvision_ssdlite
 
-from pure_detect.demo.networks import SSDLITE_ROWS
+from pure_detect.demo.networks import SSDLITE_FIRST, SSDLITE_ROWS
 from pure_detect.loading import read_file
 from weights_convert.names.ssdlite import torchvision_ssdlite as names
 
@@ -25,7 +25,7 @@ def model_of(weights: Path) -> Any:
     _, _, parameters = read_file(weights)
     model = torchvision_ssdlite()
     state = model.state_dict()
-    state.update({pair.theirs: torch.from_numpy(parameters[pair.ours]) for pair in names(SSDLITE_ROWS)})
+    state.update({pair.theirs: torch.from_numpy(parameters[pair.ours]) for pair in names(SSDLITE_ROWS, SSDLITE_FIRST)})
     model.load_state_dict(state)
     return model.eval()
 

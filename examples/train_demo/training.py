@@ -132,11 +132,11 @@ def train(
     average, optimizer, state = moving_average(model, options.average), optimizer_of(model, options), State()
     if options.out.exists():
         _load(options.out, model, average, optimizer, state)
-    rng = np.random.default_rng((options.seed, state.step))
     last, checked, mean_loss = time.monotonic(), state.seconds, float("nan")
     while (progress := state.progress(options)) < 1:
         size = [size for begin, size in sizes if begin <= progress][-1]
         how = Augmentation(True, options.crop if progress < CROPS_UNTIL else 1.0, options.colour)
+        rng = _seed_step(options.seed, state.step)
         batch = scenes.batch(rng.integers(0, len(scenes), options.batch), size, how, rng)
         value = _step(model, loss, batch, optimizer, options.rate * rate_factor(progress))
         average.update_parameters(model)
@@ -152,6 +152,13 @@ def train(
     _look(average, check)
     _save(options.out, model, average, optimizer, state)
     return average.module.eval()
+
+
+def _seed_step(seed: int, step: int) -> np.random.Generator:
+    """Return the generator of one step, and seed PyTorch's: a training that is resumed goes on as if never stopped."""
+    rng = np.random.default_rng((seed, step))
+    torch.manual_seed(int(rng.integers(2**62)))
+    return rng
 
 
 def steps_made(path: Path) -> int:

@@ -84,6 +84,8 @@ def check(options: argparse.Namespace, p: argparse.ArgumentParser) -> None:
             check_picture_path(options.out)
         except InputError as error:
             p.error(f"--out: {error}")
+        if not options.out.parent.is_dir():
+            p.error(f"--out: {options.out}: expected a folder that exists, found none at {options.out.parent}")
         return
     for name in ("out", "score"):
         if getattr(options, name) is not None:

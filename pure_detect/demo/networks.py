@@ -14,13 +14,21 @@ from pure_detect.models.mobilenetv3 import SMALL, reduced_tail, widened
 from pure_detect.models.ssdlite import TORCHVISION_LINE, ssdlite_network, widened_extras
 from pure_detect.network import Network
 
+SIZE = 256
+
 # YOLOv3-tiny made narrow; what it looks like says the cfg.
 DEMO_YOLO = replace(read_cfg(Path(__file__).parent / "demo-yolo.cfg"), labels=LABELS)
 
-# torchvision's SSDLite on MobileNetV3-Small, made narrow, with smaller and squarer anchors than COCO's objects need.
+# torchvision's SSDLite on MobileNetV3-Small, made narrow, for objects smaller and squarer than COCO's. The last stage
+# has one bottleneck, and does not halve the map: heads look at strides 8 (the expansion of the bottleneck that halves
+# it to 16), 16, 32, ...
 SSDLITE_WIDTH, SSDLITE_EXTRAS_WIDTH = 0.75, 0.25
-SSDLITE_ROWS = widened(reduced_tail(SMALL), SSDLITE_WIDTH)
-SSDLITE_SCALES = (0.12, 0.26, 0.4, 0.55, 0.7, 0.85, 1.0)
+SSDLITE_FIRST = 3
+SSDLITE_ROWS = (
+    *widened(reduced_tail(SMALL), SSDLITE_WIDTH)[:8],
+    widened(reduced_tail(SMALL), SSDLITE_WIDTH)[8]._replace(stride=1),
+)
+SSDLITE_SCALES = (0.1, 0.14, 0.28, 0.5, 0.7, 0.88, 1.0)
 SSDLITE_RATIOS = (1.5,)
 DEMO_SSDLITE = ssdlite_network(
     "demo-ssdlite",
@@ -28,7 +36,8 @@ DEMO_SSDLITE = ssdlite_network(
     TORCHVISION_LINE._replace(anchors=torchvision_anchors(SSDLITE_SCALES, SSDLITE_RATIOS)),
     labels=LABELS,
     extras=widened_extras(SSDLITE_EXTRAS_WIDTH),
-    size=256,
+    first=SSDLITE_FIRST,
+    size=SIZE,
 )
 
 # effdet's EfficientDet, below D0 in everything. A small network spends most of its time on the largest maps: this

@@ -69,13 +69,10 @@ class _Patch(NamedTuple):
     rows: slice
     columns: slice
     coverage: np.ndarray  # (rows, columns) float32, 0 ... 1
+    mask: np.ndarray  # where at least half of a pixel is covered
     u: np.ndarray
     v: np.ndarray
     area: int  # pixels of the whole form, also outside of the picture
-
-    @property
-    def mask(self) -> np.ndarray:
-        return self.coverage >= 0.5
 
     def box_xyxy(self) -> tuple[int, int, int, int]:
         """The tight box of the mask within the picture, or an empty one."""
@@ -153,32 +150,34 @@ class _Canvas:
         v = (down * cosine - across * sine) / np.float32(form.radius_v)
         outside = form.distance(u, v) * np.float32(min(form.radius_u, form.radius_v))
         coverage = np.clip(np.float32(0.5) - outside, np.float32(0), np.float32(1))
-        area = int(np.count_nonzero(coverage >= 0.5))
+        mask = coverage >= 0.5
+        area = int(np.count_nonzero(mask))
         rows = slice(min(max(top, 0), self.height), max(min(bottom, self.height), 0))
         columns = slice(min(max(left, 0), self.width), max(min(right, self.width), 0))
         window = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
-        return _Patch(rows, columns, coverage[window], u[window], v[window], area)
+        return _Patch(rows, columns, coverage[window], mask[window], u[window], v[window], area)
 
     def _paint(self, patch: _Patch, owner: int) -> bool:
         """Draw a form, unless too little of an earlier object would remain: then say False."""
-        mask = patch.mask
         owners = self.owners[patch.rows, patch.columns]
-        covered = np.bincount(owners[mask].astype(np.int64) + 1, minlength=len(self.boxes) + 1)[1:]
+        covered = np.bincount(owners[patch.mask].astype(np.int64) + 1, minlength=len(self.boxes) + 1)[1:]
         seen = [before - int(less) for before, less in zip(self.seen, covered)]
         if any(s < VISIBLE_SHARE * area for s, area in zip(seen, self.areas)):
             return False
         self.seen = seen
         window = self.pixels[:, patch.rows, patch.columns]
-        window += patch.coverage * (self._fill(patch, mask, window) - window)
-        owners[mask] = owner
+        change = self._fill(patch, window) - window
+        change *= patch.coverage
+        window += change
+        owners[patch.mask] = owner
         return True
 
-    def _fill(self, patch: _Patch, mask: np.ndarray, under: np.ndarray) -> np.ndarray:
+    def _fill(self, patch: _Patch, under: np.ndarray) -> np.ndarray:
         """The colours of a form: plain, running from one colour to another, or striped; never those under it."""
         rng = self.rng
         # Whole numbers add up to the same mean on every machine, whatever the order of the sum.
-        total = under[:, mask].astype(np.int64).sum(axis=1)
-        mean = total / max(int(np.count_nonzero(mask)), 1)
+        total = under[:, patch.mask].astype(np.int64).sum(axis=1)
+        mean = total / max(int(np.count_nonzero(patch.mask)), 1)
         first = _color_away_from(rng, mean)
         kind = rng.random()
         if kind < 0.5:
@@ -248,7 +247,12 @@ def _smooth_field(rng: np.random.Generator, width: int, height: int, cells: int)
     row, down = _grid_places(height, cells)
     column, across = _grid_places(width, cells)
     rows = grid[row] + (grid[row + 1] - grid[row]) * down[:, None]
-    return rows[:, column] + (rows[:, column + 1] - rows[:, column]) * across
+    field = rows[:, column + 1]
+    left = rows[:, column]
+    field -= left
+    field *= across
+    field += left
+    return field
 
 
 def _grid_places(size: int, cells: int) -> tuple[np.ndarray, np.ndarray]:

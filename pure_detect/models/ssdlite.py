@@ -90,11 +90,19 @@ def widened_extras(multiplier: float) -> tuple[int, ...]:
 
 
 def ssdlite(
-    net: Builder, rows: Sequence[Bottleneck], line: Line, columns: int, extras: Sequence[int] = EXTRA_CHANNELS
+    net: Builder,
+    rows: Sequence[Bottleneck],
+    line: Line,
+    columns: int,
+    extras: Sequence[int] = EXTRA_CHANNELS,
+    first: int = -3,
 ) -> Definition:
-    """Record the detector: `columns` class scores an anchor, the first of them the background."""
+    """Record the detector: `columns` class scores an anchor, the first of them the background.
+
+    The first head takes the expansion of the row `first`.
+    """
     features = mobilenetv3(net, net.image, rows, line.convention)
-    maps = [features.expansions[-3], features.last]
+    maps = [features.expansions[first], features.last]
     for i, channels in enumerate(extras):
         maps.append(extra_layer(net, maps[-1], channels, line.convention, name=f"extras.{i}"))
     boxes, classes = [], []
@@ -144,13 +152,14 @@ def ssdlite_network(
     *,
     labels: tuple[str, ...] = COCO_91,
     extras: Sequence[int] = EXTRA_CHANNELS,
+    first: int = -3,
     size: int = 320,
 ) -> Network:
     """Return a detector of a line: on these rows of MobileNetV3, for these classes, at this height and width."""
     return Network(
         name,
         "ssdlite",
-        partial(ssdlite, rows=rows, line=line, columns=1 + len(labels), extras=extras),
+        partial(ssdlite, rows=rows, line=line, columns=1 + len(labels), extras=extras, first=first),
         (3, size, size),
         labels=labels,
         preprocessing=line.preprocessing,
