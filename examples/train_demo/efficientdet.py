@@ -17,7 +17,7 @@ from effdet_module import CLASSES, SIZE, effdet, effdet_model, normalized
 from scenes_folder import Batch, Scenes, average_precision
 from torch import Tensor, nn
 
-SIZES = ((0.0, 160), (0.3, 192), (0.6, SIZE))  # of the input, by the part of the training that is done
+SIZES = ((0.0, 160), (0.5, 192), (0.72, SIZE))  # of the input, by the part of the training that is done
 WATCHED = 500  # candidates of a picture, of effdet's 5000, where AP is watched during the training
 
 
