@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,19 +15,7 @@ pytestmark = pytest.mark.parity
 
 torch = pytest.importorskip("torch", reason="needs the extra parity")
 
-FOLDER = str(Path(__file__).parents[2] / "examples" / "train_demo")
 SIDE = 64
-
-
-@pytest.fixture
-def code(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """Return a function that imports a module of examples/train_demo, which is a folder of scripts and no package."""
-    monkeypatch.syspath_prepend(FOLDER)
-    before = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(FOLDER):
-            del sys.modules[name]
 
 
 @pytest.fixture
@@ -56,9 +41,9 @@ def block_in(pixels: np.ndarray, box: np.ndarray) -> bool:
 
 @pytest.mark.parametrize("crop", [1.0, 0.5])
 def test_boxes_stay_on_their_objects_when_scenes_are_turned_and_cropped(
-    code: Callable[[str], Any], folder: Path, crop: float
+    train_demo: Callable[[str], Any], folder: Path, crop: float
 ) -> None:
-    m = code("scenes_folder")
+    m = train_demo("scenes_folder")
     scenes, seen = m.Scenes(folder), set()
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -74,8 +59,8 @@ def test_boxes_stay_on_their_objects_when_scenes_are_turned_and_cropped(
     assert len([row for row in seen if row[0] == 3]) >= 8  # all eight images of one block under flips and turns
 
 
-def test_resizing_moves_boxes_with_the_pixels(code: Callable[[str], Any], folder: Path) -> None:
-    m = code("scenes_folder")
+def test_resizing_moves_boxes_with_the_pixels(train_demo: Callable[[str], Any], folder: Path) -> None:
+    m = train_demo("scenes_folder")
     batch = m.Scenes(folder).batch(np.array([1]), 2 * SIDE, m.Augmentation(), np.random.default_rng(0))
     np.testing.assert_array_equal(batch.boxes_xyxy[0].numpy(), [[40, 20, 60, 88]])
     bright = np.argwhere(batch.pixels[0, 0].numpy() > 127)
@@ -83,9 +68,9 @@ def test_resizing_moves_boxes_with_the_pixels(code: Callable[[str], Any], folder
 
 
 def test_a_training_that_was_interrupted_ends_with_the_weights_of_one_that_was_not(
-    code: Callable[[str], Any], folder: Path, tmp_path: Path
+    train_demo: Callable[[str], Any], folder: Path, tmp_path: Path
 ) -> None:
-    training = code("training")
+    training = train_demo("training")
 
     def run(out: str, stop_at: int | None = None) -> dict[str, Any]:
         arguments = ["--scenes", str(folder), "--out", str(tmp_path / out), "--steps", "8", "--batch", "2"]
@@ -112,10 +97,10 @@ def test_a_training_that_was_interrupted_ends_with_the_weights_of_one_that_was_n
         torch.testing.assert_close(parts[name], values, rtol=0, atol=0, msg=name)
 
 
-def test_the_loss_reads_a_head_as_the_decoder_does(code: Callable[[str], Any]) -> None:
+def test_the_loss_reads_a_head_as_the_decoder_does(train_demo: Callable[[str], Any]) -> None:
     head = YoloHead("head", ((20.0, 30.0), (50.0, 40.0)), classes=3)
     raw = np.random.default_rng(1).normal(size=(2, 16, 4, 6))
-    boxes, logits = code("yolo_loss").decode(torch.from_numpy(raw), head, 128, 192)
+    boxes, logits = train_demo("yolo_loss").decode(torch.from_numpy(raw), head, 128, 192)
     for i in range(2):
         ours = decode_yolo(raw[i], head, 128, 192)
         theirs = boxes[i].permute(1, 2, 0, 3).reshape(-1, 4).numpy() / [192, 128, 192, 128]
@@ -124,8 +109,10 @@ def test_the_loss_reads_a_head_as_the_decoder_does(code: Callable[[str], Any]) -
         np.testing.assert_allclose(p[:, :1] * p[:, 1:], ours.scores, rtol=1e-12)
 
 
-def test_a_head_that_says_where_the_objects_are_has_a_smaller_loss_than_any_other(code: Callable[[str], Any]) -> None:
-    m = code("yolo_loss")
+def test_a_head_that_says_where_the_objects_are_has_a_smaller_loss_than_any_other(
+    train_demo: Callable[[str], Any],
+) -> None:
+    m = train_demo("yolo_loss")
     head = YoloHead("head", ((20.0, 30.0),), classes=2)
     right = torch.full((1, 7, 4, 4), -12.0)
     right[:, 0:4] = 0.0
@@ -147,18 +134,18 @@ def test_a_head_that_says_where_the_objects_are_has_a_smaller_loss_than_any_othe
 
 @pytest.mark.parametrize("missing", ["pixels.npy", "boxes.npz"])
 def test_a_folder_without_scenes_ends_a_training_with_one_line(
-    code: Callable[[str], Any], folder: Path, missing: str
+    train_demo: Callable[[str], Any], folder: Path, missing: str
 ) -> None:
     (folder / missing).unlink()
     with pytest.raises(SystemExit, match=rf"expected scenes of draw_scenes.py.*found no {missing}"):
-        code("scenes_folder").Scenes(folder)
+        train_demo("scenes_folder").Scenes(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint"])
 def test_a_checkpoint_that_is_none_ends_a_training_with_one_line_and_stays(
-    code: Callable[[str], Any], folder: Path, tmp_path: Path, content: bytes
+    train_demo: Callable[[str], Any], folder: Path, tmp_path: Path, content: bytes
 ) -> None:
-    training, out = code("training"), tmp_path / "mine.txt"
+    training, out = train_demo("training"), tmp_path / "mine.txt"
     out.write_bytes(content)
     options = training.arguments("", out="", batch=2, rate=0.01).parse_args(
         ["--scenes", str(folder), "--out", str(out), "--steps", "1"]
