@@ -21,7 +21,7 @@ from tests import demo
 from tests import tiny_networks as tiny
 from tests.tiny_networks import same_detections as same
 
-SCENES = [draw_scene(seed, 256 - 12 * (seed % 4), 256 - 9 * (seed % 5)) for seed in range(8)]
+SCENES = [draw_scene(seed, 256 - 12 * (seed % 4), 256 - 9 * (seed % 5)) for seed in demo.SEEDS]
 BOXES = [[8, 8, 24, 24], [40, 8, 56, 24]]
 
 
