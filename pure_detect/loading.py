@@ -61,7 +61,7 @@ def load(
     network = network_of(text)
     if weights is not None:
         return _load_file(weights, network, options)
-    if network.cfg is not None:
+    if text.endswith(".cfg"):
         raise InputError(f"{text}: expected weights beside the cfg, found none; make a .h5 file with weights-convert")
     return _load_cached(text, network, options)
 

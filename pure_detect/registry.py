@@ -15,6 +15,7 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+from pure_detect.demo.networks import DEMO_NETWORKS, WEIGHTS
 from pure_detect.errors import InputError
 from pure_detect.jit import home
 from pure_detect.models.darknet19 import DARKNET19
@@ -76,6 +77,8 @@ class Published:
     top1 : float or None
         In percent on ImageNet's validation images.
     accuracy_source : str
+    bundled : bool
+        Whether the weights come with this package.
     """
 
     network: Network
@@ -87,6 +90,7 @@ class Published:
     ap50: float | None = None
     top1: float | None = None
     accuracy_source: str = ""
+    bundled: bool = False
 
     @property
     def file(self) -> str:
@@ -95,6 +99,17 @@ class Published:
 
 
 ROWS = (
+    *(
+        Published(
+            network,
+            (),
+            ap=ap,
+            ap50=ap50,
+            accuracy_source="examples/train_demo/README.md, on 500 drawn scenes",
+            bundled=True,
+        )
+        for network, ap, ap50 in zip(DEMO_NETWORKS, (66.2, 61.5, 59.6), (93.5, 86.1, 83.6), strict=True)
+    ),
     Published(
         YOLO_FASTEST,
         (f"{YOLO_FASTEST_MODELS}/yolo-fastest-1.1.weights",),
@@ -298,5 +313,10 @@ def find_network(name: str) -> Network:
 
 
 def cached_weights(name: str) -> Path:
-    """Return where the weights of a registry name are kept: in `PURE_DETECT_HOME`, else in the cache folder."""
+    """Return where the weights of a registry name are kept.
+
+    Those of the demo networks in the package, all others in `PURE_DETECT_HOME`, else in the cache folder.
+    """
+    if PUBLISHED[name].bundled:
+        return WEIGHTS / f"{name}.h5"
     return home() / "weights" / f"{name}.h5"

@@ -41,8 +41,10 @@ def weights_of(name: str, renew: bool = False) -> Path:
         If there is no such name, the weights cannot be had, or the folder cannot be written.
     """
     published, path = PUBLISHED[find_network(name).name], cached_weights(name)
-    if path.is_file() and not renew:
+    if path.is_file() and (published.bundled or not renew):
         return path
+    if published.bundled:
+        raise InputError(f"{path}: expected the weights that come with the package, found none; install it anew")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -76,7 +78,8 @@ def _original(published: Published, path: Path) -> Path:
             problems.append(str(error))
     raise InputError(
         f"{name}: no weights at {path}, and none to be had: {'; '.join(problems)}; "
-        f"name a weight file with `--model FILE`, or put {published.file} at {target}"
+        f"name a weight file with `--model FILE`, or put {published.file} at {target}; "
+        f"`pure-detect demo` needs no download"
     )
 
 

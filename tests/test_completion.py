@@ -61,7 +61,7 @@ def press_tab(line: str, folder: Path) -> list[str]:
 
 
 def test_commands_and_options_are_offered(folder: Path) -> None:
-    assert set(press_tab("pure-detect d", folder)) == {"detect", "download"}
+    assert set(press_tab("pure-detect d", folder)) == {"demo", "detect", "download"}
     assert press_tab("pure-detect detect --ag", folder) == ["--agnostic"]
 
 

@@ -1,4 +1,4 @@
-"""Detectors and classifiers from Python: what they answer on networks worked out by hand."""
+"""Detectors and classifiers from Python: networks worked out by hand, and those that were trained on drawn scenes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from PIL import Image
 
 import pure_detect
 from pure_detect.boxes.decode_yolo import decode_yolo
+from pure_detect.demo.scenes import draw_scene
 from pure_detect.errors import InputError
 from pure_detect.image import Preprocessing, prepare
 from pure_detect.models.darknet import darknet_network
 from pure_detect.random_weights import random_parameters
+from tests import demo
 from tests import tiny_networks as tiny
 from tests.tiny_networks import same_detections as same
 
+SCENES = [draw_scene(seed, 256 - 12 * (seed % 4), 256 - 9 * (seed % 5)) for seed in demo.SEEDS]
 BOXES = [[8, 8, 24, 24], [40, 8, 56, 24]]
 
 
@@ -36,6 +39,11 @@ def detector(folder: Path) -> Any:
 @pytest.fixture(scope="module")
 def small(folder: Path) -> Any:
     return pure_detect.load(folder / "small.cfg", weights="random", seed=4)
+
+
+@pytest.fixture(scope="module")
+def shapes() -> Any:
+    return pure_detect.load("demo-yolo")
 
 
 def pictures(count: int) -> list[np.ndarray]:
@@ -72,54 +80,72 @@ class TestDetecting:
         detector(pixels)
         np.testing.assert_array_equal(pixels, tiny.quadrants())
 
+    @pytest.mark.parametrize("name", demo.NAMES)
+    def test_the_objects_of_a_scene_are_found_in_their_places(self, name: str) -> None:
+        detector = pure_detect.load(name)
+        answers = zip(SCENES, detector([scene.pixels for scene in SCENES], score=demo.SCORE))
+        demo.assert_finds_the_truth(answers)
+
     @pytest.mark.parametrize("kind", [list, tuple])
-    def test_a_list_is_a_batch_equal_to_single_runs(self, kind: Any, small: Any) -> None:
-        batch = small(kind(pictures(4)), score=0.3)
+    def test_a_list_is_a_batch_equal_to_single_runs(self, kind: Any, shapes: Any) -> None:
+        batch = shapes(kind(scene.pixels for scene in SCENES), score=0.3)
         assert isinstance(batch, list)
-        assert [(found.height, found.width) for found in batch] == [(20, 45), (27, 41), (34, 37), (41, 33)]
-        assert sum(map(len, batch)) > 8
-        for found, picture in zip(batch, pictures(4)):
-            assert same(found, small(picture, score=0.3))
+        assert [(found.height, found.width) for found in batch] == [scene.pixels.shape[:2] for scene in SCENES]
+        for found, scene in zip(batch, SCENES):
+            assert same(found, shapes(scene.pixels, score=0.3))
 
-    def test_an_empty_list_has_no_answers(self, small: Any) -> None:
-        assert small([]) == []
+    def test_an_empty_list_has_no_answers(self, shapes: Any) -> None:
+        assert shapes([]) == []
 
-    def test_a_broken_picture_in_a_list_is_an_error_that_names_it(self, small: Any) -> None:
+    def test_a_broken_picture_in_a_list_is_an_error_that_names_it(self, shapes: Any) -> None:
         with pytest.raises(InputError, match=r"missing\.png"):
-            small([pictures(1)[0], "missing.png"])
+            shapes([SCENES[0].pixels, "missing.png"])
 
-    def test_scores_fall_and_lie_over_the_threshold_strictly(self, small: Any) -> None:
-        found = small(pictures(1)[0], score=0.2)
+    def test_scores_fall_and_lie_over_the_threshold_strictly(self, shapes: Any) -> None:
+        found = shapes(SCENES[0].pixels, score=0.05)
         assert len(found) > 3
         assert (np.diff(found.scores) <= 0).all()
         middle = found.scores[len(found) // 2]
-        kept = small(pictures(1)[0], score=float(middle))
+        kept = shapes(SCENES[0].pixels, score=float(middle))
         np.testing.assert_array_equal(kept.scores, found.scores[found.scores > middle])
         assert middle not in kept.scores
 
-    def test_limit_keeps_the_best(self, small: Any) -> None:
-        every = small(pictures(1)[0], score=0.1)
+    def test_the_best_scores_are_the_objects(self, shapes: Any) -> None:
+        best = [
+            (scene, shapes(scene.pixels, score=0.01, limit=len(scene.class_ids)))
+            for scene in SCENES
+            if len(scene.class_ids)
+        ]
+        demo.assert_finds_the_truth(best)
+
+    def test_limit_keeps_the_best(self, shapes: Any) -> None:
+        every = shapes(SCENES[0].pixels, score=0.01)
         for limit in (0, 1, 3):
-            found = small(pictures(1)[0], score=0.1, limit=limit)
+            found = shapes(SCENES[0].pixels, score=0.01, limit=limit)
             np.testing.assert_array_equal(found.boxes_xyxy, every.boxes_xyxy[:limit])
             assert len(found.labels) == limit
-        assert same(small(pictures(1)[0], score=0.1, limit=10_000), every)
+        assert same(shapes(SCENES[0].pixels, score=0.01, limit=10_000), every)
 
-    def test_clip_moves_corners_onto_the_border_and_changes_nothing_else(self, small: Any) -> None:
-        clipped, whole = (small(pictures(1)[0], score=0.1, clip=clip) for clip in (True, False))
-        size = np.array([45, 20, 45, 20])
-        outside = ((whole.boxes_xyxy < 0) | (whole.boxes_xyxy > size)).any(axis=1)
-        assert outside.any()
-        np.testing.assert_array_equal(clipped.boxes_xyxy, np.clip(whole.boxes_xyxy, 0, size))
-        np.testing.assert_array_equal(clipped.scores, whole.scores)
+    def test_clip_moves_corners_onto_the_border_and_changes_nothing_else(self, shapes: Any) -> None:
+        reaching = 0
+        for scene in SCENES:
+            clipped, whole = (shapes(scene.pixels, score=0.1, clip=clip) for clip in (True, False))
+            height, width = scene.pixels.shape[:2]
+            size = np.array([width, height, width, height])
+            reaching += int(((whole.boxes_xyxy < 0) | (whole.boxes_xyxy > size)).sum())
+            np.testing.assert_array_equal(clipped.boxes_xyxy, np.clip(whole.boxes_xyxy, 0, size))
+            np.testing.assert_array_equal(clipped.scores, whole.scores)
+        assert reaching > 0
 
-    def test_suppression_goes_by_iou_and_class(self, small: Any) -> None:
-        counts = [len(small(pictures(1)[0], score=0.05, iou=iou)) for iou in (0, 0.3, 1)]
+    def test_suppression_goes_by_iou_and_class(self, shapes: Any) -> None:
+        def count(**options: Any) -> int:
+            return sum(map(len, shapes([scene.pixels for scene in SCENES], score=0.05, **options)))
+
+        counts = [count(iou=iou) for iou in (0, 0.3, 1)]
         assert counts == sorted(counts)
         assert counts[0] < counts[-1]
-        agnostic = small(pictures(1)[0], score=0.05, iou=0.3, class_agnostic=True)
-        assert len(agnostic) < counts[1]
-        assert len(small(pictures(1)[0], score=0.05, iou=0.3, rule="diou", beta=0.2)) > counts[1]
+        assert count(iou=0.3, class_agnostic=True) < counts[1]
+        assert count(iou=0.3, rule="diou", beta=0.2) > counts[1]
 
     @pytest.mark.parametrize(
         "options", [{"iou": 2.0}, {"iou": -1}, {"score": np.nan}, {"limit": -1}, {"rule": "soft"}], ids=str

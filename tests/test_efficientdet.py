@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pure_detect.boxes.anchors import EFFICIENTDET_ASPECTS, octave_anchors
+from pure_detect.demo.networks import DEMO_EFFICIENTDET
 from pure_detect.detector import Detector
 from pure_detect.models.bifpn import fusion_nodes
 from pure_detect.models.efficientdet import EFFICIENTDET_D0_EFFDET, EFFICIENTDET_LITES, EFFICIENTDETS, D
@@ -125,6 +126,41 @@ def test_the_first_anchors_of_d0_are_the_published_ones() -> None:
     sizes = 8 * np.array(octave_anchors(4, EFFICIENTDET_ASPECTS).sizes_wh)
     np.testing.assert_allclose(sizes[:3], [(32, 32), (44.8, 22.4), (22.4, 44.8)])
     np.testing.assert_allclose(sizes[3:], np.concatenate([sizes[:3] * 2 ** (1 / 3), sizes[:3] * 2 ** (2 / 3)]))
+
+
+def test_an_octave_is_divided_into_as_many_steps_as_asked() -> None:
+    sizes = octave_anchors(3.5, EFFICIENTDET_ASPECTS, steps=2).sizes_wh
+    root = math.sqrt(2)
+    squares, wide, tall = [(3.5, 3.5), (3.5 * root, 3.5 * root)], [(4.9, 2.45)], [(2.45, 4.9)]
+    np.testing.assert_allclose(sizes, [squares[0], wide[0], tall[0], squares[1], *(np.array(wide + tall) * root)])
+
+
+def test_the_demo_network_ends_at_the_backbones_highest_level_and_has_effdets_count_of_parameters() -> None:
+    graph = DEMO_EFFICIENTDET.build()
+    assert graph.output_shapes == [(channels, s, s) for channels in (48, 24) for s in (32, 16, 8)]
+    assert graph.learnable_count == 476_266
+    assert not [name for name in graph.parameters if name.startswith("fpn.p")]
+    assert DEMO_EFFICIENTDET.build(160, 96).output_shapes[:3] == [(48, 20, 12), (48, 10, 6), (48, 5, 3)]
+
+
+def test_a_fused_block_has_one_convolution_of_all_channels_and_no_squeeze_and_excite() -> None:
+    graph = DEMO_EFFICIENTDET.build()
+    kinds = {
+        stage: [
+            name for name in graph.parameters if name.startswith(f"backbone.{stage}.") and name.endswith("conv.weight")
+        ]
+        for stage in ("stage2", "stage3")
+    }
+    assert kinds == {
+        "stage2": ["backbone.stage2.block1.fused.conv.weight"],
+        "stage3": [f"backbone.stage3.block{i}.{part}.conv.weight" for i in (1, 2) for part in ("fused", "project")],
+    }
+    assert graph.parameters["backbone.stage3.block1.fused.conv.weight"].shape == (48, 24, 3, 3)
+    added = [node.name for node in graph.nodes if node.op == "add"]
+    assert added == [
+        f"backbone.{block}.add"
+        for block in ("stage2.block1", "stage3.block2", "stage4.block2", "stage5.block2", "stage6.block2")
+    ]
 
 
 @pytest.mark.parametrize("name", ["efficientdet-d7", "efficientdet-d7x"])

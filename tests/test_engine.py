@@ -38,7 +38,8 @@ SMALL_SIZES = {
     "ssdlite320-mobilenetv3-large": (193, 160), "efficientdet-d0": (128, 192), "efficientdet-d1": (128, 128),
     "efficientdet-d0-effdet": (192, 128), "efficientdet-lite0": (128, 160), "darknet19": (64, 96),
     "darknet53": (64, 96), "tiny-darknet": (96, 64), "mobilenetv3-small": (99, 128),
-    "mobilenetv3-large-minimalistic-keras": (96, 64), "efficientnet-b0": (97, 64),
+    "mobilenetv3-large-minimalistic-keras": (96, 64), "efficientnet-b0": (97, 64), "demo-yolo": (96, 160),
+    "demo-ssdlite": (97, 160), "demo-efficientdet": (160, 96),
 }  # fmt: skip
 
 

@@ -217,12 +217,13 @@ class TestHostile:
         path = tiny.detector_file(tmp_path)
         content = path.read_bytes()
         refused = 0
-        for at in range(0, len(content), 5):
+        places = range(0, len(content), 5)
+        for at in places:
             damaged = bytearray(content)
             damaged[at] ^= 0xFF if at % 2 else 1 << at % 8
             path.write_bytes(damaged)
             refused += _refused(path)
-        assert refused > 200
+        assert refused > 0.08 * len(places)  # most of the others are values
 
 
 def _refused(path: Path) -> bool:

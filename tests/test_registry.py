@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pure_detect.cli import main
+from pure_detect.demo.networks import DEMO_NETWORKS
 from pure_detect.download import check
 from pure_detect.errors import InputError
 from pure_detect.registry import DEFAULT_MODEL, NETWORKS, PUBLISHED, ROWS, Published, cached_weights, find_network
@@ -121,13 +122,21 @@ def test_the_table_fits_80_columns_and_says_what_is_here(monkeypatch, tmp_path, 
     cached_weights("yolov3").touch()
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line.endswith(":")] == ["yolo:", "classifier:", "ssdlite:", "efficientdet:"]
+    assert [line for line in lines if line.endswith(":")] == ["yolo:", "ssdlite:", "efficientdet:", "classifier:"]
     assert len(lines) == 1 + 4 + len(ROWS)
     assert max(map(len, lines)) <= 80
     rows = {line.split()[0]: line for line in lines[1:]}
     assert rows["yolov3"].endswith("    here")
     assert rows["yolov4"].split()[1:] == ["608x608", "64.36M", "128", "AP", "43.5", "257.7", "MB"]
     assert rows["darknet19"].endswith("top1 72.9  83.4 MB")  # a size that nobody states
+
+
+def test_the_demo_networks_are_here_on_every_machine(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PURE_DETECT_HOME", str(tmp_path))
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    here = [line.split()[0] for line in lines[1:] if line.endswith(" here")]
+    assert here == [network.name for network in DEMO_NETWORKS]
 
 
 def test_the_json_has_everything(monkeypatch, tmp_path, capsys):

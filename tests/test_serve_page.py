@@ -15,7 +15,9 @@ from axe_core_python.selenium import Axe
 from PIL import Image
 from selenium.webdriver import ActionChains, Keys
 
+from pure_detect.demo.scenes import LABELS, draw_scene
 from pure_detect.draw.colors import palette
+from tests import demo
 from tests.browser import BROWSER, DRIVER, Browser, browser
 from tests.loopback import Loopback, file, status
 from tests.real_models import FASTEST, convert
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.skipif(
 DESKTOP, PHONE = (1280, 860), (390, 844)
 ROT, GRUEN = (255, 60, 45), (30, 255, 120)  # the first two colours of the palette
 SIZE = 320  # pixels of the picture's sides; its boxes are 80 wide, at (40, 40) and (200, 40)
+SCENE = 127  # a seed whose objects all three demo networks are sure of
 BOXES = {"rot": [40, 40, 80, 80], "grün": [200, 40, 80, 80]}
 
 
@@ -48,6 +51,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(folder: Path) -> Iterator[Service]:
     models = f"{folder / 'tiny.h5'},{folder / 'other.h5'}"
     with serve("--models", models, "--allow-address", "127.0.0.1", "--max-bytes", "1000000") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shapes() -> Iterator[Service]:
+    with serve("--models", ",".join(demo.NAMES)) as running:
         yield running
 
 
@@ -490,6 +499,19 @@ def test_in_a_crowd_the_best_objects_have_labels_and_none_lies_upon_another(page
     assert (y <= 380).all()
     assert 0.1 < len(x) * 80 * 20 / (600 * 400) < 0.2
     assert all(plates[:3])
+
+
+@pytest.mark.parametrize("name", demo.NAMES)
+def test_a_drawn_scene_shows_its_shapes(name: str, opened: Browser, shapes: Service, tmp_path: Path) -> None:
+    opened.resize(*DESKTOP)
+    opened.open(shapes.url)
+    opened.js("sessionStorage.clear()")
+    opened.open(shapes.url)
+    opened.find("model").send_keys(name)
+    opened.drop(demo.scene_file(tmp_path, SCENE))
+    wait_for_answer(opened)
+    scene = draw_scene(SCENE)
+    assert sorted(row.split()[0] for row in rows(opened)) == sorted(LABELS[i] for i in scene.class_ids)
 
 
 @pytest.mark.shared_data

@@ -11,24 +11,30 @@ import pytest
 from pure_detect.boxes.anchors import anchors_cxcywh, tensorflow_anchors, torchvision_anchors
 from pure_detect.boxes.decode_ssd import SsdHead, decode_ssd
 from pure_detect.cli import main as pure_detect
+from pure_detect.models.ssdlite import widened_extras
 from pure_detect.registry import NETWORKS
 from tests import real_models
 
+MAPS_320, MAPS_256 = (20, 10, 5, 3, 2, 1), (32, 16, 8, 4, 2, 1)
+
 
 @pytest.mark.parametrize(
-    ("name", "learnable", "statistics", "tensors", "anchors"),
+    ("name", "learnable", "statistics", "tensors", "maps", "anchors"),
     [
-        ("ssdlite-mobilenetv3-large", 3_248_255, 32_944, 406, 2034),
-        ("ssdlite-mobilenetv3-small", 1_785_743, 20_464, 350, 2034),
-        ("ssdlite320-mobilenetv3-large", 3_440_060, 32_944, 406, 3234),
+        ("ssdlite-mobilenetv3-large", 3_248_255, 32_944, 406, MAPS_320, 2034),
+        ("ssdlite-mobilenetv3-small", 1_785_743, 20_464, 350, MAPS_320, 2034),
+        ("ssdlite320-mobilenetv3-large", 3_440_060, 32_944, 406, MAPS_320, 3234),
+        ("demo-ssdlite", 261_616, 8_560, 312, MAPS_256, 5460),
     ],
 )
-def test_counts_are_the_published_ones(name: str, learnable: int, statistics: int, tensors: int, anchors: int) -> None:
+def test_counts_are_the_published_ones_and_torchvisions(
+    name: str, learnable: int, statistics: int, tensors: int, maps: tuple[int, ...], anchors: int
+) -> None:
     graph = NETWORKS[name].build()
     assert (graph.learnable_count, graph.statistics_count, len(graph.parameters)) == (learnable, statistics, tensors)
     shapes = dict(zip(graph.outputs, graph.output_shapes, strict=True))
     boxes = [shapes[tensor] for tensor in graph.heads[0].box_tensors]
-    assert [shape[1:] for shape in boxes] == [(20, 20), (10, 10), (5, 5), (3, 3), (2, 2), (1, 1)]
+    assert [shape[1:] for shape in boxes] == [(size, size) for size in maps]
     assert sum(channels // 4 * height * width for channels, height, width in boxes) == anchors
 
 
@@ -55,6 +61,19 @@ def test_torchvisions_first_and_last_cells_are_those_that_torchvision_prints() -
     last = anchors_cxcywh(torchvision_anchors()[5], 1, 1)[-1] * 320
     np.testing.assert_allclose([last[0] - last[2] / 2, last[0] + last[2] / 2], [72.24, 247.76], atol=1e-2)
     assert last[3] == 320  # clamped
+
+
+def test_torchvisions_anchors_follow_other_scales_and_ratios_and_stay_within_the_input() -> None:
+    first, last = torchvision_anchors((0.1, 0.4, 0.9), (2.25,))
+    np.testing.assert_allclose(first.sizes_wh, [[0.1, 0.1], [0.2, 0.2], [0.15, 0.1 / 1.5], [0.1 / 1.5, 0.15]])
+    np.testing.assert_allclose(last.sizes_wh, [[0.4, 0.4], [0.6, 0.6], [0.6, 0.4 / 1.5], [0.4 / 1.5, 0.6]])
+    wide = torchvision_anchors((0.8, 1.0), (4.0,))[0]
+    assert wide.sizes_wh[2] == (1.0, 0.4)
+
+
+def test_extra_layers_of_a_narrow_network_keep_16_channels() -> None:
+    assert widened_extras(1) == (512, 256, 256, 128)
+    assert widened_extras(0.1) == (51, 25, 25, 16)
 
 
 def one_anchor_head(**changes: object) -> SsdHead:

@@ -13,12 +13,14 @@ import pytest
 
 import pure_detect
 from pure_detect.cli import main
+from pure_detect.demo.networks import DEMO_NETWORKS, WEIGHTS
 from pure_detect.errors import InputError
 from pure_detect.registry import DEFAULT_MODEL
 from pure_detect.weights_cache import weights_of
 from tests.loopback import Handler, Loopback, file, status
 from tests.small_published import NETWORK, official_file, publish, withdraw
 from tests.subprocesses import ROOT
+from tests.tiny_networks import picture_file
 
 OFFLINE = "http://127.0.0.1:1"
 
@@ -133,7 +135,8 @@ def test_without_a_network_the_error_says_what_to_do(home, content):
     assert message.startswith(f"small: no weights at {home / 'weights' / 'small.h5'}, and none to be had: {OFFLINE}")
     assert message.count("connection refused") == 2
     assert "`--model FILE`" in message
-    assert message.endswith(f"put small-official.weights at {home / 'weights' / 'small-official.weights'}")
+    put = f"put small-official.weights at {home / 'weights' / 'small-official.weights'}"
+    assert message.endswith(f"{put}; `pure-detect demo` needs no download")
     assert "\n" not in message
     assert files_of(home) == []
 
@@ -252,6 +255,35 @@ def test_a_misspelt_name_ends_the_command_before_any_download(home, content, cap
         assert main(["download", "small", "yolov33"]) == 1
     assert server.requests == []
     assert "did you mean yolov3?" in capsys.readouterr().err
+
+
+def test_detect_without_a_network_names_the_demo_and_the_option_for_a_file(home, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PURE_DETECT_MIRROR", OFFLINE)
+    picture = picture_file(tmp_path / "a.png")
+    assert main(["detect", str(picture)]) == 1
+    out, errors = capsys.readouterr()
+    assert out == ""
+    (error,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert error.startswith(f"error: {DEFAULT_MODEL}: no weights at ")
+    assert "`--model FILE`" in error
+    assert "`pure-detect demo`" in error
+
+
+def test_bundled_weights_are_where_they_are_whatever_the_home_and_the_mirror(home, capsys, monkeypatch):
+    monkeypatch.setenv("PURE_DETECT_MIRROR", OFFLINE)
+    for again in ([], ["--again"]):
+        assert main(["download", *again, *(network.name for network in DEMO_NETWORKS)]) == 0
+        out, errors = capsys.readouterr()
+        assert errors == ""
+        assert out.splitlines() == [str(WEIGHTS / f"{network.name}.h5") for network in DEMO_NETWORKS]
+    assert not home.exists()
+
+
+def test_bundled_weights_that_an_installation_lacks_are_one_clear_line(home, monkeypatch, tmp_path):
+    monkeypatch.setattr("pure_detect.registry.WEIGHTS", tmp_path)
+    with pytest.raises(InputError, match=r"demo-yolo.h5: expected the weights that come with the package, found none"):
+        pure_detect.load("demo-yolo")
+    assert not home.exists()
 
 
 @pytest.mark.shared_data

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pure_detect.demo.networks import EFFICIENTDET_ROW, SSDLITE_FIRST, SSDLITE_ROWS
 from pure_detect.errors import InputError
 from pure_detect.graph import BatchNormRule, Graph
 from pure_detect.models.efficientdet import EFFDET_D0, LITES, D
@@ -83,19 +84,22 @@ def _efficientdets() -> dict[str, dict[str, Names]]:
                     joined=join_fusion_weights,
                 ),
             }
-    effdet_d0 = Names(partial(effdet_names, EFFDET_D0, TIMM), TORCH_IGNORED)
-    return {**tables, "efficientdet-d0-effdet": {"pytorch": effdet_d0}}
+    for name, row in (("efficientdet-d0-effdet", EFFDET_D0), ("demo-efficientdet", EFFICIENTDET_ROW)):
+        tables[name] = {"pytorch": Names(partial(effdet_names, row, TIMM), TORCH_IGNORED)}
+    return tables
 
 
 TENSORFLOW_LARGE = Names(partial(tensorflow_ssdlite, reduced_tail(LARGE)))
 TENSORFLOW_SMALL = Names(partial(tensorflow_ssdlite, reduced_tail(SMALL)))
 TORCHVISION_LARGE = Names(partial(torchvision_ssdlite, reduced_tail(LARGE)), TORCH_IGNORED)
+TORCHVISION_DEMO = Names(partial(torchvision_ssdlite, SSDLITE_ROWS, SSDLITE_FIRST), TORCH_IGNORED)
 
 # By network, then by the framework that the file is of.
 NAMES: dict[str, dict[str, Names]] = {
     "ssdlite-mobilenetv3-large": {"tensorflow": TENSORFLOW_LARGE},
     "ssdlite-mobilenetv3-small": {"tensorflow": TENSORFLOW_SMALL},
     "ssdlite320-mobilenetv3-large": {"pytorch": TORCHVISION_LARGE},
+    "demo-ssdlite": {"pytorch": TORCHVISION_DEMO},
     "mobilenetv3-large": _torchvision_classifier(LARGE),
     "mobilenetv3-small": _torchvision_classifier(SMALL),
     "mobilenetv3-large-keras": _keras_classifier(LARGE),

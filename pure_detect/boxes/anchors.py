@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,17 +46,27 @@ def tensorflow_anchors() -> tuple[AnchorMap, ...]:
     return tuple(maps)
 
 
-def torchvision_anchors() -> tuple[AnchorMap, ...]:
-    """Return torchvision's: six everywhere, width and height clamped to the input; the interpolated one second.
+def torchvision_anchors(
+    scales: Sequence[float] = SCALES, ratios: Sequence[float] = (2.0, 3.0)
+) -> tuple[AnchorMap, ...]:
+    """Return torchvision's: width and height clamped to the input; the interpolated one second.
+
+    Parameters
+    ----------
+    scales : sequence of float
+        One a map, as shares of the input, and the one after.
+    ratios : sequence of float
+        Each makes two anchors, a wide one and a tall one, beside the two squares.
 
     Source
     ------
-    torchvision 0.28 `models/detection/anchor_utils.py`, DefaultBoxGenerator with aspect_ratios [[2, 3]] * 6.
+    torchvision 0.28 `models/detection/anchor_utils.py`, DefaultBoxGenerator with aspect_ratios [ratios] * maps; by
+    default those of its `ssdlite320_mobilenet_v3_large`, six anchors everywhere.
     """
     maps = []
-    for scale, following in zip(SCALES, SCALES[1:]):
+    for scale, following in zip(scales, scales[1:]):
         sizes = [_size(scale, 1.0), _size(math.sqrt(scale * following), 1.0)]
-        sizes += [_size(scale, aspect) for ratio in (2.0, 3.0) for aspect in (ratio, 1 / ratio)]
+        sizes += [_size(scale, aspect) for ratio in ratios for aspect in (ratio, 1 / ratio)]
         maps.append(AnchorMap(tuple((min(width, 1.0), min(height, 1.0)) for width, height in sizes)))
     return tuple(maps)
 
@@ -65,15 +76,17 @@ EFFICIENTDET_ASPECTS: Aspects = ((1.0, 1.0), (1.4, 0.7), (0.7, 1.4))  # of the w
 SQUARE_ROOT_ASPECTS: Aspects = tuple((math.sqrt(a), 1 / math.sqrt(a)) for a in (1.0, 2.0, 0.5))  # since 2020-09-10
 
 
-def octave_anchors(scale: float, aspects: Aspects) -> AnchorMap:
+def octave_anchors(scale: float, aspects: Aspects, steps: int = 3) -> AnchorMap:
     """Return EfficientDet's nine, in cells: sizes scale * 2^(0, 1/3, 2/3), each in all aspects (width, height).
+
+    Other numbers of `steps` divide the octave otherwise.
 
     Source
     ------
     google/automl 6a54c87 `efficientdet/tf2/anchors.py`, Anchors; aspects before and after its commit 7c9d26d; effdet
     0.4.1 `anchors.py`, with the older ones.
     """
-    bases = [scale * 2 ** (octave / 3) for octave in range(3)]
+    bases = [scale * 2 ** (step / steps) for step in range(steps)]
     return AnchorMap(tuple((base * width, base * height) for base in bases for width, height in aspects))
 
 

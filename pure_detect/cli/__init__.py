@@ -10,7 +10,7 @@ from pure_detect import __version__
 from pure_detect.cli.common import accept_any_text, one_line_errors
 from pure_detect.cli.completion import complete
 
-COMMANDS = ("detect", "classify", "summary", "models", "download", "evaluate", "anchors", "export", "serve")
+COMMANDS = ("demo", "detect", "classify", "summary", "models", "download", "evaluate", "anchors", "export", "serve")
 
 
 def parser() -> argparse.ArgumentParser:

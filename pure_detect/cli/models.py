@@ -14,6 +14,7 @@ first needed; the last column says how much that is, or "convert" where only
 archives are published: see weights-convert. AP and AP50 are on COCO,
 top1 on ImageNet, in percent, as their authors published them; --json has the
 sources. The default of `pure-detect detect` is {DEFAULT_MODEL}.
+The demo networks come with the package; their figures are on drawn scenes.
 Any Darknet cfg is a model too, once its weights are converted."""
 
 

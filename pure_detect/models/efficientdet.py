@@ -48,6 +48,7 @@ class Row(NamedTuple):
     cells: int
     repeats: int  # of the heads' layers
     anchor_scale: float = 4.0
+    anchor_steps: int = 3  # to the octave
     highest: int = 7  # level
     style: Style = Style()
 
@@ -73,7 +74,8 @@ LITES = {
     "lite4": Row(640, LITE[4], 224, 7, 4, style=LITE_STYLE),
 }
 # effdet's own: padded alike on all sides, and without the biases that batch norm makes useless.
-EFFDET_D0 = D["d0"]._replace(style=Style(padding=None, redundant_bias=False))
+EFFDET_STYLE = Style(padding=None, redundant_bias=False)
+EFFDET_D0 = D["d0"]._replace(style=EFFDET_STYLE)
 
 
 def efficientdet(
@@ -87,7 +89,7 @@ def efficientdet(
     stages = efficientnet(net, net.image, row.backbone, convention)
     features = {level: stages[stage - 1] for level, stage in STAGES_OF_LEVELS.items()}
     levels = bifpn(net, features, row.highest, row.channels, row.cells, row.style)
-    anchors = octave_anchors(row.anchor_scale, aspects)
+    anchors = octave_anchors(row.anchor_scale, aspects, row.anchor_steps)
     count = len(anchors.sizes_wh)
     scores = [head(net, x, classes * count, row, "class_net", level) for level, x in levels.items()]
     boxes = [head(net, x, 4 * count, row, "box_net", level) for level, x in levels.items()]
@@ -126,9 +128,6 @@ def _network(
     convention: Convention = TENSORFLOW,
     aspects: Aspects = EFFICIENTDET_ASPECTS,
     preprocessing: Preprocessing = IMAGENET,
-    epsilon: float = 1e-3,
-    suppression: str = "gaussian",
-    clip_first: bool = False,
 ) -> Network:
     return Network(
         f"efficientdet-{name}",
@@ -137,12 +136,11 @@ def _network(
         (3, row.image, row.image),
         labels=COCO_91,
         preprocessing=preprocessing,
-        batch_norm_rule=BatchNormRule(epsilon),
+        batch_norm_rule=BatchNormRule(1e-3),
         iou=0.5,
-        suppression=suppression,
+        suppression="gaussian",
         candidates=5000,
         limit=100,
-        clip_first=clip_first,
     )
 
 
@@ -150,12 +148,24 @@ EFFICIENTDETS = tuple(_network(name, row) for name, row in D.items())
 EFFICIENTDET_LITES = tuple(
     _network(name, row, LITE_CONVENTION, SQUARE_ROOT_ASPECTS, LITE_PIXELS) for name, row in LITES.items()
 )
-EFFICIENTDET_D0_EFFDET = _network(
-    "d0-effdet",
-    EFFDET_D0,
-    TIMM,
-    preprocessing=IMAGENET_PILLOW,
-    epsilon=1e-5,
-    suppression="iou",
-    clip_first=True,
-)
+
+
+def effdet_network(name: str, row: Row, labels: tuple[str, ...]) -> Network:
+    """Return a network of effdet's own line: with symmetric padding, and suppression of boxes that are clipped."""
+    return Network(
+        name,
+        "efficientdet",
+        partial(efficientdet, row=row, convention=TIMM, classes=len(labels)),
+        (3, row.image, row.image),
+        labels=labels,
+        preprocessing=IMAGENET_PILLOW,
+        batch_norm_rule=BatchNormRule(1e-5),
+        iou=0.5,
+        suppression="iou",
+        candidates=5000,
+        limit=100,
+        clip_first=True,
+    )
+
+
+EFFICIENTDET_D0_EFFDET = effdet_network("efficientdet-d0-effdet", EFFDET_D0, COCO_91)

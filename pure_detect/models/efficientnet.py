@@ -26,13 +26,17 @@ from pure_detect.network import Definition, Network
 
 
 class MBConv(NamedTuple):
-    """A row of Table 1, column by column: `layers` blocks, of which the first has the stride."""
+    """A row of Table 1, column by column: `layers` blocks, of which the first has the stride.
+
+    `fused` is EfficientNetV2's Fused-MBConv, which no network of the first paper has.
+    """
 
     expansion: int
     kernel: int
     stride: int
     channels: int
     layers: int
+    fused: bool = False
 
 
 STEM_CHANNELS = 32
@@ -49,11 +53,16 @@ HEAD_CHANNELS = 1280
 
 
 class Scaling(NamedTuple):
-    """How a variant is wider, deeper and sees more pixels than B0: the width and depth of section 3.3."""
+    """How a variant is wider, deeper and sees more pixels than B0: the width and depth of section 3.3.
+
+    `stages` and `stem` (its channels) are B0's, but for networks with a table of their own.
+    """
 
     width: float
     depth: float
     resolution: int
+    stages: tuple[MBConv, ...] = STAGES
+    stem: int = STEM_CHANNELS
 
 
 B = (
@@ -102,8 +111,8 @@ def round_repeats(layers: int, depth: float) -> int:
 def scaled_stages(scaling: Scaling, convention: Convention = TENSORFLOW) -> tuple[MBConv, ...]:
     """Return the table of a variant."""
     rows = []
-    for row in STAGES:
-        fixed = convention.fixed_ends and row in (STAGES[0], STAGES[-1])
+    for row in scaling.stages:
+        fixed = convention.fixed_ends and row in (scaling.stages[0], scaling.stages[-1])
         layers = row.layers if fixed else round_repeats(row.layers, scaling.depth)
         rows.append(row._replace(channels=round_filters(row.channels, scaling.width), layers=layers))
     return tuple(rows)
@@ -111,14 +120,15 @@ def scaled_stages(scaling: Scaling, convention: Convention = TENSORFLOW) -> tupl
 
 def efficientnet(net: Builder, image: Tensor, scaling: Scaling, convention: Convention = TENSORFLOW) -> list[Tensor]:
     """Record stem and stages; return each stage's output, linear: after the projection and its batch norm."""
-    stem = STEM_CHANNELS if convention.fixed_ends else round_filters(STEM_CHANNELS, scaling.width)
+    stem = scaling.stem if convention.fixed_ends else round_filters(scaling.stem, scaling.width)
     act, padding = convention.activation, convention.padding
     x = net.conv_bn(image, stem, kernel=3, stride=2, padding=padding, activation=act, name="backbone.stem")
     features = []
     for i, row in enumerate(scaled_stages(scaling, convention), start=1):
         for j in range(1, row.layers + 1):
             stride = row.stride if j == 1 else 1
-            x = mbconv(net, x, row, stride, convention, name=f"backbone.stage{i}.block{j}")
+            block = fused_mbconv if row.fused else mbconv
+            x = block(net, x, row, stride, convention, name=f"backbone.stage{i}.block{j}")
         features.append(x)
     return features
 
@@ -140,6 +150,28 @@ def mbconv(net: Builder, x: Tensor, row: MBConv, stride: int, convention: Conven
         name=name,
     )
     return y
+
+
+def fused_mbconv(net: Builder, x: Tensor, row: MBConv, stride: int, convention: Convention, name: str) -> Tensor:
+    """Record one block of a fused stage: one convolution in place of expansion and depthwise convolution.
+
+    Where the expansion is 1 that convolution is all. No squeeze-and-excite.
+
+    Source: Tan and Le 2021, "EfficientNetV2: Smaller Models and Faster Training", section 3.2, Figure 2, Table 4; timm
+    1.0.31 `models/_efficientnet_blocks.py`, EdgeResidual and ConvBnAct.
+    """
+    y = net.conv_bn(
+        x,
+        row.expansion * x.shape[0] if row.expansion > 1 else row.channels,
+        kernel=row.kernel,
+        stride=stride,
+        padding=convention.padding,
+        activation=convention.activation,
+        name=f"{name}.fused",
+    )
+    if row.expansion > 1:
+        y = net.conv_bn(y, row.channels, kernel=1, activation=None, name=f"{name}.project")
+    return net.add([x, y], name=f"{name}.add") if stride == 1 and row.channels == x.shape[0] else y
 
 
 def efficientnet_classifier(net: Builder, scaling: Scaling, convention: Convention = TENSORFLOW) -> Definition:

@@ -38,8 +38,6 @@ class Bottleneck(NamedTuple):
     stride: int
 
 
-STEM_FILTERS = 16
-
 LARGE = (
     Bottleneck(3, 16, 16, False, "relu", 1),
     Bottleneck(3, 64, 24, False, "relu", 2),
@@ -102,6 +100,14 @@ def reduced_tail(rows: Sequence[Bottleneck]) -> tuple[Bottleneck, ...]:
     )
 
 
+def widened(rows: Sequence[Bottleneck], multiplier: float) -> tuple[Bottleneck, ...]:
+    """Multiply all channels, and round them to multiples of 8: the width multiplier of section 6.1.1."""
+    return tuple(
+        row._replace(expanded=make_divisible(row.expanded * multiplier), out=make_divisible(row.out * multiplier))
+        for row in rows
+    )
+
+
 def minimalistic(rows: Sequence[Bottleneck]) -> tuple[Bottleneck, ...]:
     """Leave out what some hardware is slow at: 5x5 kernels, squeeze-and-excite, hard swish."""
     return tuple(row._replace(kernel=3, squeeze_excite=False, nonlinearity="relu") for row in rows)
@@ -110,9 +116,12 @@ def minimalistic(rows: Sequence[Bottleneck]) -> tuple[Bottleneck, ...]:
 def mobilenetv3(
     net: Builder, image: Tensor, rows: Sequence[Bottleneck], convention: Convention, stem: Nonlinearity = "hard_swish"
 ) -> Features:
-    """Record the stem, one bottleneck a row, and the 1x1 convolution behind them."""
+    """Record the stem, one bottleneck a row, and the 1x1 convolution behind them.
+
+    The stem has as many filters as the first row expands to, which therefore has no expansion.
+    """
     x = net.conv_bn(
-        image, STEM_FILTERS, kernel=3, stride=2, padding=convention.padding, activation=stem, name="backbone.stem"
+        image, rows[0].expanded, kernel=3, stride=2, padding=convention.padding, activation=stem, name="backbone.stem"
     )
     expansions = []
     for i, row in enumerate(rows):

@@ -8,7 +8,8 @@ Detection API, `samples/configs/ssdlite_mobilenet_v3_{large,small}_320x320_coco.
                            --> 10 x 10, the last 1x1 convolution                           --> head 1
                   extras   --> 5 x 5 --> 3 x 3 --> 2 x 2 --> 1 x 1                         --> heads 2 to 5
 
-The two lines share the picture above and almost no number; :class:`Line` shows where they differ.
+The two lines share the picture above and almost no number; :class:`Line` shows where they differ. Rows, channels,
+anchors, classes and the input's size are parameters: :func:`ssdlite_network`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from pure_detect.models.mobilenetv3 import (
 from pure_detect.network import Definition, Network
 
 EXTRA_CHANNELS = (512, 256, 256, 128)
+SMALLEST_EXTRA = 16
 CODER = (10.0, 10.0, 5.0, 5.0)  # x, y, width, height are divided by these
 
 
@@ -79,12 +81,29 @@ TORCHVISION_LINE = Line(
 )
 
 
-def ssdlite(net: Builder, rows: Sequence[Bottleneck], line: Line, columns: int = 91) -> Definition:
-    """Record the detector: `columns` class scores an anchor, the first of them the background."""
-    rows = reduced_tail(rows)
+def widened_extras(multiplier: float) -> tuple[int, ...]:
+    """Return the channels of the extra layers under a width multiplier: rounded down, at least 16.
+
+    Source: torchvision 0.28 `models/detection/ssdlite.py`, SSDLiteFeatureExtractorMobileNet.
+    """
+    return tuple(max(SMALLEST_EXTRA, int(channels * multiplier)) for channels in EXTRA_CHANNELS)
+
+
+def ssdlite(
+    net: Builder,
+    rows: Sequence[Bottleneck],
+    line: Line,
+    columns: int,
+    extras: Sequence[int] = EXTRA_CHANNELS,
+    first: int = -3,
+) -> Definition:
+    """Record the detector: `columns` class scores an anchor, the first of them the background.
+
+    The first head takes the expansion of the row `first`.
+    """
     features = mobilenetv3(net, net.image, rows, line.convention)
-    maps = [features.expansions[-3], features.last]
-    for i, channels in enumerate(EXTRA_CHANNELS):
+    maps = [features.expansions[first], features.last]
+    for i, channels in enumerate(extras):
         maps.append(extra_layer(net, maps[-1], channels, line.convention, name=f"extras.{i}"))
     boxes, classes = [], []
     for i, (x, anchors) in enumerate(zip(maps, line.anchors)):
@@ -126,13 +145,23 @@ def depthwise(net: Builder, x: Tensor, convention: Convention, stride: int, name
     )
 
 
-def _network(name: str, rows: Sequence[Bottleneck], line: Line) -> Network:
+def ssdlite_network(
+    name: str,
+    rows: Sequence[Bottleneck],
+    line: Line,
+    *,
+    labels: tuple[str, ...] = COCO_91,
+    extras: Sequence[int] = EXTRA_CHANNELS,
+    first: int = -3,
+    size: int = 320,
+) -> Network:
+    """Return a detector of a line: on these rows of MobileNetV3, for these classes, at this height and width."""
     return Network(
         name,
         "ssdlite",
-        partial(ssdlite, rows=rows, line=line),
-        (3, 320, 320),
-        labels=COCO_91,
+        partial(ssdlite, rows=rows, line=line, columns=1 + len(labels), extras=extras, first=first),
+        (3, size, size),
+        labels=labels,
         preprocessing=line.preprocessing,
         batch_norm_rule=BatchNormRule(1e-3),
         iou=line.iou,
@@ -142,6 +171,6 @@ def _network(name: str, rows: Sequence[Bottleneck], line: Line) -> Network:
     )
 
 
-SSDLITE_LARGE = _network("ssdlite-mobilenetv3-large", LARGE, TENSORFLOW_LINE)
-SSDLITE_SMALL = _network("ssdlite-mobilenetv3-small", SMALL, TENSORFLOW_LINE)
-SSDLITE320_LARGE = _network("ssdlite320-mobilenetv3-large", LARGE, TORCHVISION_LINE)
+SSDLITE_LARGE = ssdlite_network("ssdlite-mobilenetv3-large", reduced_tail(LARGE), TENSORFLOW_LINE)
+SSDLITE_SMALL = ssdlite_network("ssdlite-mobilenetv3-small", reduced_tail(SMALL), TENSORFLOW_LINE)
+SSDLITE320_LARGE = ssdlite_network("ssdlite320-mobilenetv3-large", reduced_tail(LARGE), TORCHVISION_LINE)

@@ -18,7 +18,7 @@ from pure_detect.ops import ACTIVATIONS, OPS
 from pure_detect.random_weights import noise_pictures
 from pure_detect.reference import ReferenceExecutor
 from pure_detect.registry import find_network
-from tests import real_models
+from tests import demo, real_models
 from tests.commands import Run, enter_folder, runner
 from tests.small_networks import network_of_every_op, random_values
 from tests.tolerances import ONNXRUNTIME_LAYER, ONNXRUNTIME_NETWORK
@@ -225,6 +225,11 @@ def test_networks_equal_the_reference_on_random_weights(name: str, tmp_path: Pat
     model = pure_detect.load(name, weights="random", seed=SEED, size=NETWORKS[name])
     for folded in (False, True):
         assert_file_equals_reference(model, tmp_path / f"{folded}.onnx", folded)
+
+
+@pytest.mark.parametrize("name", demo.NAMES)
+def test_networks_equal_the_reference_on_the_weights_of_the_package(name: str, tmp_path: Path) -> None:
+    assert_file_equals_reference(pure_detect.load(name), tmp_path / "demo.onnx", folded=True)
 
 
 def test_every_family_is_among_the_networks_tried() -> None:

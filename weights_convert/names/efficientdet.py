@@ -22,7 +22,8 @@ def effdet_names(row: Row, convention: Convention) -> Iterator[Pair]:
     """Yield effdet's `tf_efficientdet_*`, and `efficientdet_d0`, which lacks some biases."""
     yield from timm_backbone(row.backbone, convention, "backbone.")
     bias = row.style.redundant_bias
-    yield from _effdet_resample(f"fpn.p{TOP + 1}", f"fpn.resample.{TOP + 1 - LOWEST}", bias)
+    if row.highest > TOP:
+        yield from _effdet_resample(f"fpn.p{TOP + 1}", f"fpn.resample.{TOP + 1 - LOWEST}", bias)
     for i in range(row.cells):
         for k, node in enumerate(fusion_nodes(LOWEST, row.highest)):
             ours, theirs = f"fpn.cell{i}.{node.name}", f"fpn.cell.{i}.fnode.{k}"

@@ -16,11 +16,13 @@ def timm_backbone(scaling: Scaling, convention: Convention, prefix: str = "") ->
         for j in range(row.layers):
             ours, theirs = f"backbone.stage{i + 1}.block{j + 1}", f"{prefix}blocks.{i}.{j}"
             parts = [("depthwise", "conv_dw"), ("project", "conv_pw")]
-            if row.expansion > 1:
+            if row.fused:
+                parts = [("fused", "conv_exp"), ("project", "conv_pwl")] if row.expansion > 1 else [("fused", "conv")]
+            elif row.expansion > 1:
                 parts = [("expand", "conv_pw"), ("depthwise", "conv_dw"), ("project", "conv_pwl")]
             for number, (mine, other) in enumerate(parts, start=1):
                 yield from torch_conv_norm(f"{ours}.{mine}", f"{theirs}.{other}", f"{theirs}.bn{number}")
-            if convention.squeeze_excite:
+            if convention.squeeze_excite and not row.fused:
                 for mine, other in (("reduce", "conv_reduce"), ("expand", "conv_expand")):
                     scope = f"{theirs}.se.{other}"
                     yield from conv_pairs(f"{ours}.squeeze_excite.{mine}", f"{scope}.weight", f"{scope}.bias")

@@ -13,12 +13,13 @@ from weights_convert.names.mobilenetv3 import slim_backbone, torch_bottleneck, t
 MAPS = 2 + len(EXTRA_CHANNELS)
 
 
-def torchvision_ssdlite(rows: Sequence[Bottleneck]) -> Iterator[Pair]:
-    """Yield torchvision's `ssdlite320_mobilenet_v3_large`.
+def torchvision_ssdlite(rows: Sequence[Bottleneck], first_head: int = -3) -> Iterator[Pair]:
+    """Yield torchvision's SSDLite on MobileNetV3, as its `ssdlite320_mobilenet_v3_large` is.
 
-    Its backbone is cut in two after the expansion of the last stage's first bottleneck, which feeds the first head.
+    Its backbone is cut in two after the expansion that feeds the first head: by default that of the last stage's first
+    bottleneck.
     """
-    cut = len(rows) - 3
+    cut = first_head % len(rows)
     first, second = "backbone.features.0", "backbone.features.1"
     yield from torch_unit("backbone.stem", f"{first}.0")
     for i, row in enumerate(rows[:cut]):
@@ -29,7 +30,7 @@ def torchvision_ssdlite(rows: Sequence[Bottleneck]) -> Iterator[Pair]:
     yield from torch_unit(f"backbone.bottleneck{cut}.project", f"{second}.0.3")
     for i, row in enumerate(rows[cut + 1 :], start=1):
         yield from torch_bottleneck(f"backbone.bottleneck{cut + i}", f"{second}.{i}.block", row, has_expansion=True)
-    yield from torch_unit("backbone.last", f"{second}.3")
+    yield from torch_unit("backbone.last", f"{second}.{len(rows) - cut}")
     for i in range(len(EXTRA_CHANNELS)):
         for part, mine in enumerate(("reduce", "depthwise", "expand")):
             yield from torch_unit(f"extras.{i}.{mine}", f"backbone.extra.{i}.{part}")
