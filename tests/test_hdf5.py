@@ -216,13 +216,13 @@ class TestHostile:
     def test_any_byte_changed_gives_a_result_or_a_one_line_error(self, tmp_path: Path) -> None:
         path = tiny.detector_file(tmp_path)
         content = path.read_bytes()
-        refused = 0
-        for at in range(0, len(content), 5):
+        places, refused = range(0, len(content), 5), 0
+        for at in places:
             damaged = bytearray(content)
             damaged[at] ^= 0xFF if at % 2 else 1 << at % 8
             path.write_bytes(damaged)
             refused += _refused(path)
-        assert refused > 200
+        assert refused > 0.08 * len(places)
 
 
 def _refused(path: Path) -> bool:
