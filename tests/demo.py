@@ -15,8 +15,8 @@ from pure_detect.detections import Detections
 
 NAMES = tuple(network.name for network in DEMO_NETWORKS)
 SCORE = 0.4  # from which on detections of all three networks are to be trusted
-# Of the objects of a few scenes, how many are found at least, and how much else at most: of the seeds 0 to 59 it is 0.74
-# to 0.83 and 0.04 to 0.19, by network. Those of the first seeds are harder than most.
+# Of the objects of a few scenes, how many are found at least, and how much else at most. Of the seeds 0 to 59 it is
+# 0.74 to 0.83 and 0.04 to 0.19, by network; those of the first seeds are harder than most.
 FOUND, FALSE = 0.6, 0.3
 SEEDS = range(12, 30)  # no training has seen them
 

@@ -29,18 +29,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_truth_stands_beside_what_the_three_networks_found(run: Run) -> None:
-    result = run("demo", "--seed", 1)
-    scene = draw_scene(1)
+    result = run("demo", "--seed", 127)
+    scene = draw_scene(127)
     assert result.status == 0
     lines = result.out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0] == f"scene 1  256 x 256, {len(scene.class_ids)} objects"
+    assert lines[0] == f"scene 127  256 x 256, {len(scene.class_ids)} objects"
     assert lines[2].split() == [name.removeprefix("demo-") for name in demo.NAMES]
     for line, class_id, box in zip(lines[4:], scene.class_ids, scene.boxes_xyxy):
         assert line.split()[:5] == [LABELS[class_id], *(f"{side:.0f}" for side in box)]
     rows = lines[4 : 4 + len(scene.class_ids)]
     found = [re.findall(r"0\.\d\d  [01]\.\d\d", row) for row in rows]
-    assert sum(map(len, found)) >= 0.8 * 3 * len(rows)
+    assert [len(cells) for cells in found] == [3] * len(rows)
 
 
 def test_the_picture_is_in_the_working_directory_and_named_on_standard_error(run: Run, folder: Path) -> None:

@@ -73,7 +73,7 @@ def test_the_full_format_has_the_same_objects_and_the_picture(service: Service) 
 
 
 def test_the_drawing_is_the_command_lines(service: Service, tmp_path: Path) -> None:
-    picture = demo.scene_file(tmp_path, 1)
+    picture = demo.scene_file(tmp_path, demo.SEEDS[1])
     arguments = ["--model", "demo-ssdlite", "--score", str(demo.SCORE), "--out", str(tmp_path / "drawn.png")]
     assert main(["detect", str(picture), *arguments]) == 0
     body = ask(service, SCENES[1], model="demo-ssdlite", format="annotated")

@@ -64,7 +64,7 @@ def write_weights(
     """
     rule, source = rule or network.batch_norm_rule, source or Source("pure_detect")
     graph = network.build(rule=rule)
-    # The form of HDF5 that every version reads, ours in `pure_detect/hdf5` too.
+    # The form of HDF5 that every version from 1.8 on reads, ours in `pure_detect/hdf5` too.
     with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="earliest") as file:
         _make_groups(file, [parameter_path(name) for name in graph.parameters])
         for name, parameter in graph.parameters.items():
