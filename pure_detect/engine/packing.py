@@ -62,7 +62,8 @@ def folded_weight(conv: Node, norm: Node | None, parameters: Mapping[str, Array]
     weight = np.asarray(parameters[conv.parameters["weight"].name])
     factor, _ = norm_factors(norm, conv.shape[0], parameters)
     folded = np.empty(weight.shape, np.float32)
-    return np.multiply(weight, factor[:, None, None, None], out=folded, casting="same_kind")  # in float64, piece by piece
+    # In float64, piece by piece: a whole map of those would cost more than the multiplications.
+    return np.multiply(weight, factor[:, None, None, None], out=folded, casting="same_kind")
 
 
 def ungrouped(weight: Array, groups: int) -> Array:
