@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pure_detect import jit
-from pure_detect.engine.executor import FastExecutor
-from pure_detect.graph import Builder
+from pure_detect import jit, load
+from pure_detect.demo.scenes import draw_scene
+from pure_detect.evaluate import Category, GroundTruth, Image, Results, evaluate
+from pure_detect.image import RESIZE_MODES
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DATA = SHARED / "data"
@@ -21,11 +22,18 @@ skipped: list[str] = []
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the fast engine before any worker starts: no test then meets the notice of it on standard error."""
-    if jit.is_compiling():
-        net = Builder((1, 1, 1))
-        graph = net.graph([net.conv(net.image, 1, kernel=1, bias=False, name="conv")])
-        FastExecutor(graph, {"conv.weight": np.ones((1, 1, 1, 1), np.float32)})(np.ones((1, 1, 1, 1), np.float32))
+    """Compile what commands run before any worker starts: no test then meets the notice of it on standard error."""
+    if not jit.is_compiling():
+        return
+    scene = draw_scene(0, 640, 512)  # larger than the network's input, for what makes pictures smaller
+    detector = load("demo-yolo")
+    for mode in RESIZE_MODES:
+        detector.with_resize(mode)(scene.pixels)
+    detector(scene.pixels, rule="gaussian")
+    sides = scene.boxes_xyxy[:, 2:] - scene.boxes_xyxy[:, :2]
+    boxes, numbers = np.concatenate([scene.boxes_xyxy[:, :2], sides], axis=1), np.zeros(len(sides), np.int64)
+    truth = GroundTruth(numbers, numbers, boxes, images=[Image(0)], categories=[Category(0)])
+    evaluate(Results(numbers, numbers, boxes, np.ones(len(sides))), truth)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
