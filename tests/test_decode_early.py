@@ -32,8 +32,15 @@ HEADS: dict[str, Head] = {
     "region, softmax": RegionHead("scores0", PAIRS, CLASSES),
     "region, sigmoid": RegionHead("scores0", PAIRS, CLASSES, softmax=False),
 }
-# Planes an anchor beside the boxes of SSD and EfficientDet, and where in them the evidence lies.
-PLANES = {EfficientDetHead: CLASSES, SsdHead: 1 + CLASSES, YoloHead: 5 + CLASSES, GaussianYoloHead: 9 + CLASSES}
+# Planes an anchor, beside the boxes of SSD and EfficientDet, and one of them that says how good a box can be at best.
+PLANES = {
+    EfficientDetHead: CLASSES,
+    SsdHead: 1 + CLASSES,
+    YoloHead: 5 + CLASSES,
+    GaussianYoloHead: 9 + CLASSES,
+    RegionHead: 5 + CLASSES,
+}
+EVIDENCE = {EfficientDetHead: 2, SsdHead: 2, YoloHead: 4, GaussianYoloHead: 8, RegionHead: 4}
 each_head = pytest.mark.parametrize("name", HEADS)
 
 
@@ -41,7 +48,7 @@ def random_outputs(head: Head, dtype: type = np.float32) -> dict[str, NDArray[np
     rng = np.random.default_rng(0)
     outputs = {}
     for level, shape in enumerate(SIZES):
-        planes = PLANES.get(type(head), 5 + CLASSES)
+        planes = PLANES[type(head)]
         outputs[f"scores{level}"] = rng.normal(-1, 3, (A * planes, *shape)).astype(dtype)
         outputs[f"boxes{level}"] = rng.normal(0, 1, (A * 4, *shape)).astype(dtype)
     return outputs
@@ -74,7 +81,7 @@ def test_boxes_left_out_for_a_threshold_are_never_candidates(name: str, threshol
 def test_scores_that_rounding_puts_on_either_side_of_the_threshold_are_found_alike(name: str) -> None:
     head = HEADS[name]
     outputs = random_outputs(head)
-    planes = PLANES.get(type(head), 5 + CLASSES)
+    planes = PLANES[type(head)]
     some = 0
     for threshold in np.random.default_rng(1).uniform(0.001, 0.999, 30):
         logit = np.log(threshold / (1 - threshold))
@@ -82,7 +89,7 @@ def test_scores_that_rounding_puts_on_either_side_of_the_threshold_are_found_ali
             apart = values.reshape(A, planes, -1)
             near = logit + np.linspace(-1e-6, 1e-6, apart[:, 0].size).reshape(A, -1) * max(1, abs(logit))
             apart[:] = -30 if isinstance(head, SsdHead | EfficientDetHead) else 30  # certain of every class
-            evidence = {EfficientDetHead: 2, SsdHead: 2, GaussianYoloHead: 8}.get(type(head), 4)
+            evidence = EVIDENCE[type(head)]
             apart[:, evidence] = near
             if name == "ssd softmax":
                 apart[:, 0] = 0
@@ -101,13 +108,13 @@ def test_scores_that_rounding_puts_on_either_side_of_the_threshold_are_found_ali
 def test_nearly_all_boxes_of_an_empty_picture_are_left_out(name: str) -> None:
     head = HEADS[name]
     outputs = random_outputs(head)
-    planes = PLANES.get(type(head), 5 + CLASSES)
+    planes = PLANES[type(head)]
     for level in (0, 1):
         apart = outputs[f"scores{level}"].reshape(A, planes, -1)
         apart[:] = -20
         if name == "ssd softmax":
             apart[:, 0] = 5
-    evidence = {EfficientDetHead: 2, SsdHead: 2, GaussianYoloHead: 8}.get(type(head), 4)
+    evidence = EVIDENCE[type(head)]
     outputs["scores0"].reshape(A, planes, -1)[4, evidence, 11] = 20
     boxes, scores = decoded(outputs, head, 0.3)
     assert boxes.shape == (1, 4)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,13 +11,13 @@ import pytest
 import pure_detect
 from pure_detect.boxes.anchors import anchors_cxcywh
 from pure_detect.boxes.coordinates import cxcywh_to_xyxy
-from pure_detect.demo.dataset import write_dataset
 from pure_detect.demo.networks import DEMO_SSDLITE
-from pure_detect.demo.scenes import draw_scene
 from pure_detect.random_weights import noise_pictures
 from pure_detect.reference import ReferenceExecutor
 from pure_detect.registry import cached_weights
-from tests.comparisons import assert_detections_agree, assert_outputs_agree
+from tests.comparisons import assert_outputs_agree
+from tests.parity.demo_networks import Import, assert_finds_the_same_objects, assert_has_the_same_average_precision
+from tests.parity.torch_models import randomize_batch_norms
 from tests.parity.torchvision_cpu import import_torchvision
 from weights_convert.cli import main
 
@@ -27,8 +25,6 @@ pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch", reason="needs the extra parity")
 torchvision = import_torchvision()
 
-Import = Callable[[str], ModuleType]
-SCENES, SURE = 60, 0.3
 MAPS = (32, 16, 8, 4, 2, 1)
 
 
@@ -36,12 +32,7 @@ def random_model(train_demo: Import) -> Any:
     """Return torchvision's model with random weights and statistics that are not trivial."""
     torch.manual_seed(0)
     model = train_demo("ssdlite_module").torchvision_ssdlite().eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.running_mean, 0, 0.2)
-            torch.nn.init.uniform_(module.running_var, 0.2, 1.5)
-            torch.nn.init.uniform_(module.weight, 0.6, 1.6)
-            torch.nn.init.normal_(module.bias, 0, 0.2)
+    randomize_batch_norms(model, mean=0.2, variance=(0.2, 1.5), weight=(0.6, 1.6))
     return model
 
 
@@ -84,24 +75,10 @@ def test_all_anchors_are_those_of_torchvisions_generator(train_demo: Import) -> 
 @pytest.mark.parametrize("size", [(256, 256), (300, 200)], ids=str)
 def test_the_trained_network_finds_the_same_objects_in_torchvision(train_demo: Import, size: tuple[int, int]) -> None:
     """Also in scenes that both sides bring to the network's size."""
-    detector = pure_detect.load("demo-ssdlite")
     theirs = train_demo("ssdlite_peers").torchvision(cached_weights("demo-ssdlite"))
-    objects = 0
-    for seed in range(SCENES):
-        pixels = draw_scene(seed, *size).pixels
-        boxes, scores, class_ids = theirs(pixels)
-        sure = scores > SURE
-        found = detector(pixels, score=SURE)
-        assert_detections_agree(found.to_json(), list(zip(class_ids[sure], scores[sure], boxes[sure], strict=True)))
-        objects += len(found)
-    assert objects > 2 * SCENES
+    assert_finds_the_same_objects("demo-ssdlite", theirs, *size)
 
 
 def test_the_trained_networks_average_precision_is_torchvisions(train_demo: Import, tmp_path: Path) -> None:
-    write_dataset(tmp_path / "scenes", seed=0, scenes=SCENES)
     check_ap = train_demo("check_ap")
-    figures = check_ap.compare("demo-ssdlite", cached_weights("demo-ssdlite"), tmp_path / "scenes")
-    ours, theirs = figures["pure-detect"], figures["torchvision"]
-    assert theirs == pytest.approx(ours, abs=check_ap.LARGEST_DIFFERENCE)
-    assert ours[0] > 0.5
-    assert ours[1] > 0.8
+    assert_has_the_same_average_precision("demo-ssdlite", {"torchvision"}, check_ap, tmp_path / "scenes")

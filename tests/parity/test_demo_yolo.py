@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pure_detect
-from pure_detect.demo.dataset import write_dataset
-from pure_detect.demo.scenes import draw_scene
 from pure_detect.models.darknet import read_cfg
 from pure_detect.random_weights import noise_pictures, random_parameters
 from pure_detect.reference import ReferenceExecutor
 from pure_detect.registry import cached_weights
 from tests import real_models
-from tests.comparisons import assert_detections_agree, assert_outputs_agree
+from tests.comparisons import assert_outputs_agree
 from tests.parity import opencv
+from tests.parity.demo_networks import assert_finds_the_same_objects, assert_has_the_same_average_precision
 from weights_convert.readers.darknet import read_darknet
 
 pytestmark = pytest.mark.parity
@@ -29,7 +27,6 @@ torch = pytest.importorskip("torch", reason="needs the extra parity")
 
 ROOT = Path(__file__).parents[2]
 CFG = ROOT / "pure_detect" / "demo" / "demo-yolo.cfg"
-SCENES, SURE = 60, 0.3
 
 
 @pytest.fixture
@@ -71,26 +68,10 @@ def test_weights_that_a_training_writes_are_read_back_and_opencv_agrees_on_them(
 
 @pytest.mark.parametrize("framework", ["PyTorch", "OpenCV"])
 def test_the_trained_network_finds_the_same_objects_in_its_frameworks(training_code: Any, framework: str) -> None:
-    detector = pure_detect.load("demo-yolo")
     theirs = importlib.import_module("yolo_peers").DETECTORS[framework](cached_weights("demo-yolo"))
-    objects = 0
-    for seed in range(SCENES):
-        pixels = draw_scene(seed).pixels
-        boxes, scores, class_ids = theirs(pixels)
-        sure = scores > SURE
-        found = detector(pixels, score=SURE)
-        assert_detections_agree(found.to_json(), list(zip(class_ids[sure], scores[sure], boxes[sure])))
-        objects += len(found)
-    assert objects > 2 * SCENES
+    assert_finds_the_same_objects("demo-yolo", theirs)
 
 
 def test_the_trained_networks_average_precision_is_its_frameworks(training_code: Any, tmp_path: Path) -> None:
-    write_dataset(tmp_path / "scenes", seed=0, scenes=SCENES)
     check_ap = importlib.import_module("check_ap")
-    figures = check_ap.compare("demo-yolo", cached_weights("demo-yolo"), tmp_path / "scenes")
-    ours = figures.pop("pure-detect")
-    assert set(figures) == {"PyTorch", "OpenCV"}
-    for name, theirs in figures.items():
-        assert theirs == pytest.approx(ours, abs=check_ap.LARGEST_DIFFERENCE), name
-    assert ours[0] > 0.5
-    assert ours[1] > 0.8
+    assert_has_the_same_average_precision("demo-yolo", {"PyTorch", "OpenCV"}, check_ap, tmp_path / "scenes")

@@ -22,6 +22,7 @@ from pure_detect.models.ssdlite import SSDLITE320_LARGE
 from pure_detect.random_weights import noise_pictures, random_parameters
 from pure_detect.reference import ReferenceExecutor
 from tests.comparisons import assert_outputs_agree
+from tests.parity.torch_models import randomize_batch_norms
 from tests.parity.torchvision_cpu import import_torchvision
 from weights_convert.names.frameworks import TORCH_IGNORED
 from weights_convert.names.matching import match
@@ -41,12 +42,7 @@ def theirs() -> Any:
     """Return torchvision's model with its own random weights, statistics that are not trivial, and spread scores."""
     torch.manual_seed(0)
     model = torchvision.models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None).eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.running_mean, 0, 0.1)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-            torch.nn.init.uniform_(module.weight, 0.7, 1.3)
-            torch.nn.init.normal_(module.bias, 0, 0.2)
+    randomize_batch_norms(model)
     for name, parameter in model.head.named_parameters():
         if name.endswith(".1.weight") and parameter.ndim == 4 and parameter.shape[1] > 1:
             torch.nn.init.normal_(parameter, 0, 0.1)
