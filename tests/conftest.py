@@ -12,6 +12,7 @@ from pure_detect import jit, load
 from pure_detect.demo.scenes import draw_scene
 from pure_detect.evaluate import Category, GroundTruth, Image, Results, evaluate
 from pure_detect.image import RESIZE_MODES
+from tests.commands import Run, runner
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DATA = SHARED / "data"
@@ -63,3 +64,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def data() -> Path:
     """Return the folder of real weights and images; only tests marked `shared_data` may ask for it."""
     return DATA
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs a command in this process and says what it printed."""
+    return runner(capsys)

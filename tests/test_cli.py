@@ -10,14 +10,9 @@ import pytest
 from PIL import Image
 
 from tests import tiny_networks as tiny
-from tests.commands import DETECT, Run, enter_folder, runner
+from tests.commands import DETECT, Run, enter_folder
 
 BOXES = [[8.0, 8.0, 24.0, 24.0], [40.0, 8.0, 56.0, 24.0]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture(autouse=True)

@@ -13,14 +13,9 @@ from typing import Any
 import pytest
 
 from tests import tiny_networks as tiny
-from tests.commands import Run, enter_folder, runner, start
+from tests.commands import Run, enter_folder, start
 
 MODEL = ("--model", "tiny.h5")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture(autouse=True)

@@ -12,13 +12,8 @@ import pytest
 import pure_detect
 from pure_detect.cli import COMMANDS
 from tests import tiny_networks as tiny
-from tests.commands import DETECT, Run, enter_folder, runner, start
+from tests.commands import DETECT, Run, enter_folder, start
 from weights_convert.cli import main as weights_convert
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture(autouse=True)

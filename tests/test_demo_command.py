@@ -11,12 +11,7 @@ from PIL import Image
 
 from pure_detect.demo.scenes import LABELS, draw_scene
 from tests import demo
-from tests.commands import Run, runner, start
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
+from tests.commands import Run, start
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,7 @@ from pure_detect.demo.dataset import write_dataset
 from pure_detect.demo.scenes import LABELS, draw_scene
 from pure_detect.errors import InputError
 from pure_detect.evaluate import Results, evaluate, read_ground_truth
-from tests.commands import Run, runner
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
+from tests.commands import Run
 
 
 def test_images_and_boxes_read_back_as_they_were_drawn(tmp_path: Path) -> None:

@@ -14,16 +14,11 @@ from PIL import Image
 
 from pure_detect.demo.scenes import LABELS, draw_scene
 from tests import demo
-from tests.commands import Run, runner
+from tests.commands import Run
 
 # Labels, scores and boxes (left, top, right, bottom) of one image.
 Found = list[tuple[str, float, Sequence[float]]]
 SIZE = 250, 230
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from pure_detect.random_weights import noise_pictures
 from pure_detect.reference import ReferenceExecutor
 from pure_detect.registry import find_network
 from tests import demo, real_models
-from tests.commands import Run, enter_folder, runner
+from tests.commands import Run, enter_folder
 from tests.small_networks import network_of_every_op, random_values
 from tests.tolerances import ONNXRUNTIME_LAYER, ONNXRUNTIME_NETWORK
 
@@ -242,11 +242,6 @@ def test_every_family_is_among_the_networks_tried() -> None:
 def test_networks_equal_the_reference_on_real_weights(real: str, folded: bool, data: Path, tmp_path: Path) -> None:
     file = real_models.convert(data, getattr(real_models, real), tmp_path / "real.h5")
     assert_file_equals_reference(pure_detect.load(file), tmp_path / "real.onnx", folded)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture
