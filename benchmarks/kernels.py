@@ -85,12 +85,13 @@ def layer_times(network: str, seconds: float) -> list[dict[str, Any]]:
 
     def run(index: int) -> None:
         counters[index * COUNTERS : (index + 1) * COUNTERS] = 0
-        arrays = (plan.rows, runner.arena, plan.weights, plan.tables, out, image, counters)
-        walk(index, index + 1, *arrays, plan.arena_size)
+        arrays = (runner.arena, plan.weights, plan.tables, out, image, runner.parts)
+        walk(index, index + 1, plan.rows, runner.kernels, *arrays, counters, plan.arena_size)
 
     for index in range(len(plan.steps)):  # once in order, so that every step finds its inputs
         run(index)
-    overhead = best_time(lambda: walk(0, 0, plan.rows, *(out,) * 2, plan.tables, out, image, counters, 0), 0.05)
+    arrays = (out, out, plan.tables, out, image, runner.parts)
+    overhead = best_time(lambda: walk(0, 0, plan.rows, runner.kernels, *arrays, counters, 0), 0.05)
     return [_row(plan, made, best_time(lambda i=i: run(i), seconds) - overhead) for i, made in enumerate(plan.steps)]
 
 

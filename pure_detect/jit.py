@@ -111,11 +111,14 @@ def _cache_is_usable() -> bool:
         return False
 
 
-def _compile(function: Kernel, arguments: tuple[Any, ...]) -> None:
-    """Compile `function` for `arguments` if that has not been done, one thread at a time."""
+def _types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return () if config.DISABLE_JIT else tuple(numba.typeof(argument) for argument in arguments)
+
+
+def _compile(function: Kernel, signature: tuple[Any, ...]) -> None:
+    """Compile `function` for arguments of these types if that has not been done, one thread at a time."""
     if config.DISABLE_JIT:
         return
-    signature = tuple(numba.typeof(argument) for argument in arguments)
     if signature in function.overloads:  # type: ignore[attr-defined]
         return
     with _compile_lock, _notice_of_compilation():
@@ -187,8 +190,18 @@ def is_compiling() -> bool:
 
 def run(function: Kernel, *arguments: Any) -> Any:
     """Call a kernel on the calling thread."""
-    _compile(function, arguments)
+    _compile(function, _types(arguments))
     return function(*arguments)
+
+
+def address(function: Kernel, signature: tuple[Any, ...]) -> int:
+    """Return where the machine code of a kernel begins, for arguments of these Numba types.
+
+    Other kernels can call it there, without it becoming a part of them.
+    """
+    _compile(function, signature)
+    compiled = function.overloads[signature]  # type: ignore[attr-defined]
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
 def parallel_for(function: Kernel, count: int, *arguments: Any) -> None:
@@ -199,7 +212,7 @@ def parallel_for(function: Kernel, count: int, *arguments: Any) -> None:
     """
     if count <= 0:
         return
-    _compile(function, (0, count, *arguments))
+    _compile(function, _types((0, count, *arguments)))
     parts = 1 if getattr(_worker, "is_worker", False) else min(threads(), count)
     bounds = [count * i // parts for i in range(parts + 1)]
     futures = [

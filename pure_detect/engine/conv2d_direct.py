@@ -8,7 +8,10 @@ sum: (panel, kernel row, kernel column, input channel, vectors x LANES output ch
 
 from __future__ import annotations
 
-from pure_detect.engine.simd import ISA, LANES, inline, shared
+from numba import types
+
+from pure_detect.engine.calls import PLANAR_TILE_ROW, TILE_ROW, caller, kernel, part
+from pure_detect.engine.simd import FLOATS, INTEGERS, ISA, LANES, inline, shared
 from pure_detect.engine.step import (
     ACTIVATION,
     CHUNK,
@@ -69,17 +72,17 @@ def panel_block(first_vectors, first_panels, rest_vectors, panel):  # type: igno
     return first_vectors * min(panel, first_panels) + rest_vectors * max(panel - first_panels, 0)
 
 
-@inline
-def conv2d_direct(s, item, x, w, tables, out, scratch):  # type: ignore[no-untyped-def]
+@kernel
+def conv2d_direct(s, item, m):  # type: ignore[no-untyped-def]
     """Compute one item: some panels of output channels at some rows (or, without borders, at some pixels)."""
-    part, panel_part = item % s[CHUNKS], item // s[CHUNKS]
-    weights = x if s[SCALED] else w
-    slope, highest = w[s[LIMITS]], w[s[LIMITS] + 1]
+    x, share, panel_part = m.x, item % s[CHUNKS], item // s[CHUNKS]
+    weights = x if s[SCALED] else m.w
+    slope, highest = m.w[s[LIMITS]], m.w[s[LIMITS] + 1]
     if s[PIXELS] > 0:
-        first_row, last_row, first_pixel = 0, 1, part * s[CHUNK]
+        first_row, last_row, first_pixel = 0, 1, share * s[CHUNK]
         width = min(s[CHUNK], s[PIXELS] - first_pixel)
     else:
-        first_row, first_pixel, width = part * s[CHUNK], 0, s[COLUMNS]
+        first_row, first_pixel, width = share * s[CHUNK], 0, s[COLUMNS]
         last_row = min(first_row + s[CHUNK], s[HEIGHT])
     for panel in range(panel_part * s[PANEL_CHUNK], min((panel_part + 1) * s[PANEL_CHUNK], s[PANELS])):
         group, local = panel // s[GROUP_PANELS], panel % s[GROUP_PANELS]
@@ -88,45 +91,68 @@ def conv2d_direct(s, item, x, w, tables, out, scratch):  # type: ignore[no-untyp
         for row in range(first_row, last_row):
             source = s[X] + row * s[X_ROW] + first_pixel * s[STEP]
             if s[PLANAR_OUT] >= 0:
-                target, plane = scratch, width * LANES
+                target, plane = m.scratch, width * LANES
             else:
                 target, plane = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW] + first_pixel * LANES, s[Y_PLANE]
-            tiles_of_row(
-                s, vectors, block, width, x, source, tables, s[TABLE] + group * s[COUNT], weights,
-                x, target, plane, slope, highest,
-            )  # fmt: skip
+            table = s[TABLE] + group * s[COUNT]
+            tiles_of_row(m, s, vectors, block, width, source, table, weights, target, plane, slope, highest)
             for v in range(vectors):
                 r = s[R] + (block + v) * s[R_PLANE] + row * s[R_ROW] + first_pixel * LANES if s[R] >= 0 else -1
-                finish(x, target + v * plane, width * LANES, s[ACTIVATION], r)
+                finish(m, target + v * plane, width * LANES, s[ACTIVATION], r)
                 if s[PLANAR_OUT] >= 0:
                     pixel = row * s[COLUMNS] + first_pixel
-                    to_planes(s, x, target + v * plane, (block + v) * LANES, pixel, width, out)
+                    to_planes(s, x, target + v * plane, (block + v) * LANES, pixel, width, m.out)
         if s[PLANAR_OUT] < 0 and s[PIXELS] == 0:
             for v in range(vectors):
                 border(x, s, block + v, first_row, last_row)
 
 
-@shared
-def tiles_of_row(  # type: ignore[no-untyped-def]
-    s, vectors, block, width, x, source, tables, table, weights, y, target, plane, slope, highest
+ROW_KINDS = (
+    INTEGERS, types.intp, types.intp, types.intp, FLOATS, types.intp, INTEGERS, types.intp, FLOATS, types.intp,
+    types.intp, types.float32, types.float32,
+)  # fmt: skip
+
+
+@part(*ROW_KINDS)
+def tile_row(  # type: ignore[no-untyped-def]
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
 ):
     """Cover `width` pixels of one panel with tiles of one size; the last one may overlap the one before."""
     rows = tile_rows(width, vectors)
-    bias = s[BIAS] + block * LANES
-    for start in range(0, width, rows):
-        at = min(start, width - rows)
-        if s[UNROLL] == 1:
-            planar_tile(
-                vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT],
-                weights, s[WEIGHTS] + block * LANES * s[COUNT], bias,
-                y, target + at * LANES, LANES, plane, slope, highest,
-            )  # fmt: skip
-        else:
-            tile(
-                vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT],
-                weights, s[WEIGHTS] + block * LANES * s[COUNT] * LANES, bias,
-                y, target + at * LANES, LANES, plane, slope, highest,
-            )  # fmt: skip
+    bias, start = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT] * LANES
+    for pixel in range(0, width, rows):
+        at = min(pixel, width - rows)
+        tile(
+            vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT], weights, start, bias,
+            x, target + at * LANES, LANES, plane, slope, highest,
+        )  # fmt: skip
+
+
+@part(*ROW_KINDS)
+def planar_tile_row(  # type: ignore[no-untyped-def]
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+):
+    """Do the same where the input lies in planes, one channel after another."""
+    rows = tile_rows(width, vectors)
+    bias, start = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT]
+    for pixel in range(0, width, rows):
+        at = min(pixel, width - rows)
+        planar_tile(
+            vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT], weights, start, bias,
+            x, target + at * LANES, LANES, plane, slope, highest,
+        )  # fmt: skip
+
+
+_tile_row = caller(tile_row)
+
+
+@inline
+def tiles_of_row(  # type: ignore[no-untyped-def]
+    m, s, vectors, block, width, source, table, weights, target, plane, slope, highest
+):
+    """Compute `width` pixels of one panel, up to their clamp."""
+    row = m.parts[PLANAR_TILE_ROW] if s[UNROLL] == 1 else m.parts[TILE_ROW]
+    _tile_row(row, (s, vectors, block, width, m.x, source, m.tables, table, weights, target, plane, slope, highest))
 
 
 @shared

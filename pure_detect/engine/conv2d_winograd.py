@@ -21,7 +21,8 @@ A convolution is run in one of two ways:
 from __future__ import annotations
 
 from pure_detect.engine import layout
-from pure_detect.engine.simd import LANES, inline, load, shared, store
+from pure_detect.engine.calls import kernel
+from pure_detect.engine.simd import LANES, load, shared, store
 from pure_detect.engine.step import (
     ACTIVATION,
     BLOCKS,
@@ -65,17 +66,17 @@ TEMPORARY = (4 * SEGMENT + 1) * 9 * LANES
 odd_lines = shared(layout.odd_lines)
 
 
-@inline
-def conv2d_winograd(s, item, x, w, scratch):  # type: ignore[no-untyped-def]
+@kernel
+def conv2d_winograd(s, item, m):  # type: ignore[no-untyped-def]
     """Compute one item of a step; which part of the work it is, PHASE says."""
-    temporary, own = scratch, scratch + TEMPORARY
+    x, w, temporary, own = m.x, m.w, m.scratch, m.scratch + TEMPORARY
     points_at, points = s[POINTS_AT], s[SIDE] * s[SIDE]
     first, last, first_panel, last_panel = 0, s[TILES], 0, s[PANELS]
     if s[PHASE] == PRODUCTS:
         first_panel, last_panel = item, item + 1
     else:
-        part, block = item % s[CHUNKS], item // s[CHUNKS]
-        first, last = part * s[TILES] // s[CHUNKS], (part + 1) * s[TILES] // s[CHUNKS]
+        share, block = item % s[CHUNKS], item // s[CHUNKS]
+        first, last = share * s[TILES] // s[CHUNKS], (share + 1) * s[TILES] // s[CHUNKS]
         first_block, last_block, origin, tiles = block, block + 1, 0, s[TILES]
         if s[PHASE] == STRIPS:
             first_block, last_block, origin, tiles = 0, s[INPUTS], first, last - first
@@ -91,7 +92,7 @@ def conv2d_winograd(s, item, x, w, scratch):  # type: ignore[no-untyped-def]
         multiply(s, x, w, panel, points_at, tiles, own, sums_plane, temporary)
         for k in range(min(s[VECTORS], s[BLOCKS] - panel * s[VECTORS])):
             block = panel * s[VECTORS] + k
-            output_pixels(s, x, w, first, last, block, own + k * LANES, sums_plane, temporary)
+            output_pixels(m, s, first, last, block, own + k * LANES, sums_plane, temporary)
 
 
 @shared
@@ -177,9 +178,9 @@ def filter_points(s, x, w, raw, count, target, plane, temporary):  # type: ignor
 
 
 @shared
-def output_pixels(s, x, w, first, last, block, sums, plane, temporary):  # type: ignore[no-untyped-def]
+def output_pixels(m, s, first, last, block, sums, plane, temporary):  # type: ignore[no-untyped-def]
     """Transform the sums of tiles first..last back, for one block of output channels, and finish its pixels."""
-    size, advance, side, r = s[SIZE], s[ADVANCE], s[SUMS_SIDE], -1
+    x, w, size, advance, side, r = m.x, m.w, s[SIZE], s[ADVANCE], s[SUMS_SIDE], -1
     bias, slope, highest = load(w, s[BIAS] + block * LANES), w[s[LIMITS]], w[s[LIMITS] + 1]
     pixels = temporary + side * size * LANES
     for tile in range(first, last):
@@ -198,6 +199,6 @@ def output_pixels(s, x, w, first, last, block, sums, plane, temporary):  # type:
                 if not is_whole:
                     for j in range(0, width * LANES, LANES):
                         store(x, y + i * s[Y_ROW] + j, load(x, pixels + i * size * LANES + j))
-                finish(x, y + i * s[Y_ROW], width * LANES, s[ACTIVATION], r + i * s[R_ROW] if r >= 0 else -1)
+                finish(m, y + i * s[Y_ROW], width * LANES, s[ACTIVATION], r + i * s[R_ROW] if r >= 0 else -1)
         if tile_x == 0:
             border(x, s, block, tile_y, tile_y + height)

@@ -7,7 +7,11 @@ way the channels' sums for a squeeze-and-excite are taken, while the rows are st
 
 from __future__ import annotations
 
-from pure_detect.engine.simd import LANES, ZERO, broadcast, fma, inline, load, shared, store
+from numba import types
+
+from pure_detect.engine import calls
+from pure_detect.engine.calls import caller, kernel, part
+from pure_detect.engine.simd import FLOATS, INTEGERS, LANES, ZERO, broadcast, fma, inline, load, shared, store
 from pure_detect.engine.step import (
     BLOCKS,
     CHUNK,
@@ -37,29 +41,19 @@ COLUMN_COUNTS = (8, 4, 1)
 tile = depthwise_tiles(tuple((k, stride, columns) for k, stride in KERNELS for columns in COLUMN_COUNTS))
 
 
-@inline
-def depthwise_conv2d(s, item, x, w):  # type: ignore[no-untyped-def]
-    """Compute one item: some rows of one block of channels."""
-    part, block = item % s[CHUNKS], item // s[CHUNKS]
-    first = part * s[CHUNK]
-    last = min(first + s[CHUNK], s[HEIGHT])
-    source = s[X] + block * s[X_PLANE] + first * s[STRIDE] * s[X_ROW]
-    depthwise_rows(s, block, first, last, x, source, s[X_ROW], w)
-    if s[SUMS] >= 0:
-        total = block_sum(s, block, first, last, x)
-        store(x, s[SUMS] + (part * s[BLOCKS] + block) * LANES, total)
-
-
-@inline
-def depthwise_rows(s, block, first, last, x, source, source_row, w):  # type: ignore[no-untyped-def]
-    """Compute rows first..last of one block; `source` is where the first one's window begins."""
-    for row in range(first, last):
-        target = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]
-        depthwise_row(s, block, x, source + (row - first) * s[STRIDE] * source_row, source_row, w, target)
-    finish_rows(x, s, block, first, last)
-
-
 @shared
+def any_depthwise_row(s, x, source, source_row, w, weights, bias, target, slope, highest):  # type: ignore[no-untyped-def]
+    """Compute one row for kernels, strides and dilations that no tile is unrolled for."""
+    for column in range(s[COLUMNS]):
+        total = load(w, bias)
+        for i in range(s[SIZE]):
+            for j in range(s[SIZE_X]):
+                at = source + i * s[DILATION_Y] * source_row + (column * s[STRIDE_X] + j * s[DILATION_X]) * LANES
+                total = fma(load(x, at), load(w, weights + (i * s[SIZE_X] + j) * LANES), total)
+        store(x, target + column * LANES, clamped(total, broadcast(slope), broadcast(highest)))
+
+
+@part(INTEGERS, types.intp, FLOATS, types.intp, types.intp, FLOATS, types.intp)
 def depthwise_row(s, block, x, source, source_row, w, target):  # type: ignore[no-untyped-def]
     """Compute one row of one block, up to its clamp."""
     slope, highest = w[s[LIMITS]], w[s[LIMITS] + 1]
@@ -82,16 +76,30 @@ def depthwise_row(s, block, x, source, source_row, w, target):  # type: ignore[n
         start = at + columns
 
 
-@shared
-def any_depthwise_row(s, x, source, source_row, w, weights, bias, target, slope, highest):  # type: ignore[no-untyped-def]
-    """Compute one row for kernels, strides and dilations that no tile is unrolled for."""
-    for column in range(s[COLUMNS]):
-        total = load(w, bias)
-        for i in range(s[SIZE]):
-            for j in range(s[SIZE_X]):
-                at = source + i * s[DILATION_Y] * source_row + (column * s[STRIDE_X] + j * s[DILATION_X]) * LANES
-                total = fma(load(x, at), load(w, weights + (i * s[SIZE_X] + j) * LANES), total)
-        store(x, target + column * LANES, clamped(total, broadcast(slope), broadcast(highest)))
+_depthwise_row = caller(depthwise_row)
+
+
+@kernel
+def depthwise_conv2d(s, item, m):  # type: ignore[no-untyped-def]
+    """Compute one item: some rows of one block of channels."""
+    share, block = item % s[CHUNKS], item // s[CHUNKS]
+    first = share * s[CHUNK]
+    last = min(first + s[CHUNK], s[HEIGHT])
+    source = s[X] + block * s[X_PLANE] + first * s[STRIDE] * s[X_ROW]
+    depthwise_rows(m, s, block, first, last, source, s[X_ROW])
+    if s[SUMS] >= 0:
+        total = block_sum(s, block, first, last, m.x)
+        store(m.x, s[SUMS] + (share * s[BLOCKS] + block) * LANES, total)
+
+
+@inline
+def depthwise_rows(m, s, block, first, last, source, source_row):  # type: ignore[no-untyped-def]
+    """Compute rows first..last of one block; `source` is where the first one's window begins."""
+    for row in range(first, last):
+        target = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]
+        begin = source + (row - first) * s[STRIDE] * source_row
+        _depthwise_row(m.parts[calls.DEPTHWISE_ROW], (s, block, m.x, begin, source_row, m.w, target))
+    finish_rows(m, s, block, first, last)
 
 
 @shared

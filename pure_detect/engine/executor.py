@@ -16,7 +16,8 @@ from pure_detect.engine import team
 from pure_detect.engine.fuse import Task
 from pure_detect.engine.layout import Map
 from pure_detect.engine.plan import Plan, make_plan
-from pure_detect.engine.run import COUNTERS, walk
+from pure_detect.engine.run import COUNTERS, machine_code, walk
+from pure_detect.engine.step import KERNEL
 from pure_detect.engine.weights import aligned
 from pure_detect.graph import Graph
 from pure_detect.ops import OPS
@@ -109,7 +110,9 @@ class Runner:
         wanted = {*kept, *plan.graph.outputs}
         self.shapes = {node.name: node.shape for node in plan.graph.nodes if node.name in wanted}
         nothing = np.zeros(1, np.float32)
-        jit.run(walk, 0, 0, plan.rows, nothing, nothing, plan.tables, nothing, nothing, np.zeros(1, np.int64), 0)
+        self.kernels, self.parts = machine_code(made.numbers[KERNEL] for made in plan.steps)
+        arrays = (nothing, nothing, plan.tables, nothing, nothing, self.parts)
+        jit.run(walk, 0, 0, plan.rows, self.kernels, *arrays, np.zeros(1, np.int64), 0)
 
     def run(self, picture: Array) -> dict[str, Array]:
         """Return the outputs and what is kept, (C, H, W) by name."""
@@ -130,8 +133,8 @@ class Runner:
 
         def work(number: int) -> None:
             scratch = plan.arena_size + number * plan.scratch_size
-            arrays = (plan.rows, self.arena, self.weights, plan.tables, out, image, counters)
-            walk(first, last, *arrays, scratch)
+            arrays = (self.arena, self.weights, plan.tables, out, image, self.parts)
+            walk(first, last, plan.rows, self.kernels, *arrays, counters, scratch)
 
         team.together(work, self.threads)
 

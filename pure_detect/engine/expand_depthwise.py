@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pure_detect.engine import conv2d_direct as direct
 from pure_detect.engine import depthwise_conv2d as depthwise
+from pure_detect.engine.calls import kernel
 from pure_detect.engine.simd import LANES, inline, load, shared, store
 from pure_detect.engine.step import BLOCKS, CHUNK, CHUNKS, DEPTHWISE_OWN, HEIGHT, X_ROW, X, finish, zeros
 
@@ -18,13 +19,13 @@ from pure_detect.engine.step import BLOCKS, CHUNK, CHUNKS, DEPTHWISE_OWN, HEIGHT
 # STRIP: rows of the output computed at a time. ROW, PLANE: distances in the scratch. ABOVE, BEFORE, AFTER: padding.
 
 
-@inline
-def expand_depthwise(s, item, x, w, tables, scratch):  # type: ignore[no-untyped-def]
+@kernel
+def expand_depthwise(s, item, m):  # type: ignore[no-untyped-def]
     """Compute one item: some rows of one panel of channels."""
-    part, panel = item % s[CHUNKS], item // s[CHUNKS]
+    x, scratch, share, panel = m.x, m.scratch, item % s[CHUNKS], item // s[CHUNKS]
     vectors = s[direct.FIRST_VECTORS] if panel < s[direct.FIRST_PANELS] else s[direct.REST_VECTORS]
     block = direct.panel_block(s[direct.FIRST_VECTORS], s[direct.FIRST_PANELS], s[direct.REST_VECTORS], panel)
-    first = part * s[CHUNK]
+    first = share * s[CHUNK]
     last = min(first + s[CHUNK], s[HEIGHT])
     filled = first * s[depthwise.STRIDE] - s[ABOVE]
     base = filled
@@ -37,12 +38,12 @@ def expand_depthwise(s, item, x, w, tables, scratch):  # type: ignore[no-untyped
                 move(x, scratch + v * s[PLANE], (begin - base) * s[ROW], (filled - begin) * s[ROW])
             base = begin
         for row in range(max(filled, begin), end):
-            expand_row(s, block, vectors, row, x, w, tables, scratch + (row - base) * s[ROW])
+            expand_row(m, s, block, vectors, row, scratch + (row - base) * s[ROW])
         filled = end
         for v in range(vectors):
-            depthwise.depthwise_rows(s, block + v, strip, strip_end, x, scratch + v * s[PLANE], s[ROW], w)
+            depthwise.depthwise_rows(m, s, block + v, strip, strip_end, scratch + v * s[PLANE], s[ROW])
             if s[depthwise.SUMS] >= 0:
-                at = s[depthwise.SUMS] + (part * s[BLOCKS] + block + v) * LANES
+                at = s[depthwise.SUMS] + (share * s[BLOCKS] + block + v) * LANES
                 total = depthwise.block_sum(s, block + v, strip, strip_end, x)
                 store(x, at, total if strip == first else total + load(x, at))
 
@@ -55,8 +56,9 @@ def move(x, at, distance, length):  # type: ignore[no-untyped-def]
 
 
 @inline
-def expand_row(s, block, vectors, row, x, w, tables, target):  # type: ignore[no-untyped-def]
+def expand_row(m, s, block, vectors, row, target):  # type: ignore[no-untyped-def]
     """Compute one row of the first convolution's panel, with its border; outside of the map it is zeros."""
+    x, w = m.x, m.w
     if row < 0 or row >= s[EXPANDED_HEIGHT]:
         for v in range(vectors):
             zeros(x, target + v * s[PLANE], s[ROW])
@@ -64,11 +66,11 @@ def expand_row(s, block, vectors, row, x, w, tables, target):  # type: ignore[no
     width = s[EXPANDED_COLUMNS]
     inside = target + s[BEFORE] * LANES
     direct.tiles_of_row(
-        s, vectors, block, width, x, s[X] + row * s[X_ROW], tables, s[direct.TABLE], w,
-        x, inside, s[PLANE], w[s[EXPAND_LIMITS]], w[s[EXPAND_LIMITS] + 1],
+        m, s, vectors, block, width, s[X] + row * s[X_ROW], s[direct.TABLE], w,
+        inside, s[PLANE], w[s[EXPAND_LIMITS]], w[s[EXPAND_LIMITS] + 1],
     )  # fmt: skip
     for v in range(vectors):
         at = target + v * s[PLANE]
-        finish(x, at + s[BEFORE] * LANES, width * LANES, s[EXPAND_ACTIVATION], -1)
+        finish(m, at + s[BEFORE] * LANES, width * LANES, s[EXPAND_ACTIVATION], -1)
         zeros(x, at, s[BEFORE] * LANES)
         zeros(x, at + (s[BEFORE] + width) * LANES, s[AFTER] * LANES)

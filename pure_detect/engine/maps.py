@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pure_detect.engine.calls import kernel
 from pure_detect.engine.simd import LANES, ZERO, broadcast, fma, load, maximum, shared, store
 from pure_detect.engine.step import (
     BLOCKS,
@@ -40,8 +41,16 @@ FIRST_CHANNEL, CHANNELS, TO_CHANNEL = OWN + 8, OWN + 9, OWN + 10  # of copy_chan
 
 
 @shared
-def read_image(s, item, x, image):  # type: ignore[no-untyped-def]
+def clear(x, at, length):  # type: ignore[no-untyped-def]
+    """Set any number of elements to zero."""
+    for i in range(at, at + length):
+        x[i] = ZERO
+
+
+@kernel
+def read_image(s, item, m):  # type: ignore[no-untyped-def]
     """Copy some rows of one plane of the picture into the arena, where they get a border of zeros."""
+    x, image = m.x, m.image
     plane, first, last = rows_of(s, item)
     start = s[Y] + plane * s[Y_PLANE]
     above = -s[TOP] if first == 0 else first
@@ -49,10 +58,10 @@ def read_image(s, item, x, image):  # type: ignore[no-untyped-def]
     for row in range(above, below):
         at = start + row * s[Y_ROW] - s[LEFT]
         if not first <= row < last:
-            x[at : at + s[Y_ROW]] = ZERO
+            clear(x, at, s[Y_ROW])
             continue
-        x[at : at + s[LEFT]] = ZERO
-        x[at + s[LEFT] + s[COLUMNS] : at + s[Y_ROW]] = ZERO
+        clear(x, at, s[LEFT])
+        clear(x, at + s[LEFT] + s[COLUMNS], s[Y_ROW] - s[LEFT] - s[COLUMNS])
         source, at = (plane * s[HEIGHT] + row) * s[COLUMNS], at + s[LEFT]
         for i in range(0, s[COLUMNS] - LANES + 1, LANES):
             store(x, at + i, load(image, source + i))
@@ -60,9 +69,10 @@ def read_image(s, item, x, image):  # type: ignore[no-untyped-def]
             x[at + i] = image[source + i]
 
 
-@shared
-def weighted_sum(s, item, x, w):  # type: ignore[no-untyped-def]
+@kernel
+def weighted_sum(s, item, m):  # type: ignore[no-untyped-def]
     """Sum maps of one shape, each times its own factor a channel, at some rows of one block; then clamp."""
+    x, w = m.x, m.w
     block, first, last = rows_of(s, item)
     slope, highest, inputs = broadcast(w[s[LIMITS]]), broadcast(w[s[LIMITS] + 1]), s[INPUTS]
     for row in range(first, last):
@@ -74,12 +84,13 @@ def weighted_sum(s, item, x, w):  # type: ignore[no-untyped-def]
                 before = load(x, target + p) if i > 0 else broadcast(ZERO)
                 total = fma(load(x, source + p), factor, before)
                 store(x, target + p, clamped(total, slope, highest) if i == inputs - 1 else total)
-    finish_rows(x, s, block, first, last)
+    finish_rows(m, s, block, first, last)
 
 
-@shared
-def scale_shift(s, item, x, w):  # type: ignore[no-untyped-def]
+@kernel
+def scale_shift(s, item, m):  # type: ignore[no-untyped-def]
     """Scale and shift each channel, then clamp: batch norm, or an activation, that no convolution could take in."""
+    x, w = m.x, m.w
     block, first, last = rows_of(s, item)
     scale, bias = load(w, s[SCALE] + block * LANES), load(w, s[BIAS] + block * LANES)
     slope, highest = broadcast(w[s[LIMITS]]), broadcast(w[s[LIMITS] + 1])
@@ -88,12 +99,13 @@ def scale_shift(s, item, x, w):  # type: ignore[no-untyped-def]
         target = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]
         for p in range(0, s[COLUMNS] * LANES, LANES):
             store(x, target + p, clamped(fma(load(x, source + p), scale, bias), slope, highest))
-    finish_rows(x, s, block, first, last)
+    finish_rows(m, s, block, first, last)
 
 
-@shared
-def pool(s, item, x):  # type: ignore[no-untyped-def]
+@kernel
+def pool(s, item, m):  # type: ignore[no-untyped-def]
     """Take the maximum or the mean of windows, cells outside of the map left out, at some rows of one block."""
+    x = m.x
     block, first, last = rows_of(s, item)
     start = s[X] + block * s[X_PLANE]
     for row in range(first, last):
@@ -113,12 +125,13 @@ def pool(s, item, x):  # type: ignore[no-untyped-def]
                 best = total * broadcast(ONE / np.float32(count))
             store(x, s[Y] + block * s[Y_PLANE] + row * s[Y_ROW] + column * LANES, best)
             left += s[STRIDE_X]
-    finish_rows(x, s, block, first, last)
+    finish_rows(m, s, block, first, last)
 
 
-@shared
-def upsample(s, item, x):  # type: ignore[no-untyped-def]
+@kernel
+def upsample(s, item, m):  # type: ignore[no-untyped-def]
     """Repeat cells, each output cell taking floor(index * input size / output size), at some rows of one block."""
+    x = m.x
     block, first, last = rows_of(s, item)
     for row in range(first, last):
         source = s[X] + block * s[X_PLANE] + row * s[IN_HEIGHT] // s[HEIGHT] * s[X_ROW]
@@ -126,12 +139,13 @@ def upsample(s, item, x):  # type: ignore[no-untyped-def]
         for column in range(s[COLUMNS]):
             value = load(x, source + column * s[IN_COLUMNS] // s[COLUMNS] * LANES)
             store(x, target + column * LANES, value)
-    finish_rows(x, s, block, first, last)
+    finish_rows(m, s, block, first, last)
 
 
-@shared
-def copy_channels(s, item, x):  # type: ignore[no-untyped-def]
+@kernel
+def copy_channels(s, item, m):  # type: ignore[no-untyped-def]
     """Copy one channel of a map to another place among the channels of another map, with zeros around it."""
+    x = m.x
     source_channel, target_channel = s[FIRST_CHANNEL] + item, s[TO_CHANNEL] + item
     source = s[X] + source_channel // LANES * s[X_PLANE] + source_channel % LANES
     target = s[Y] + target_channel // LANES * s[Y_PLANE] + target_channel % LANES

@@ -1,4 +1,4 @@
-"""The one compiled function of the engine: it walks a plan's steps, together with the other threads of a team.
+"""The compiled function that walks a plan's steps, together with the other threads of a team, and all kernels' numbers.
 
 Every thread calls :func:`walk` with the same arrays. The items of a step are independent; a thread takes the next one
 by an atomic addition, so whoever has a processor works, and a thread that was put to sleep between two items delays
@@ -9,13 +9,23 @@ processor away.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 from numba import types
+from numpy.typing import NDArray
 
-from pure_detect.engine import conv2d_direct, conv2d_winograd, depthwise_conv2d, expand_depthwise, maps, squeeze_excite
-from pure_detect.engine.simd import atomic_add, atomic_load, inline, shared
-from pure_detect.engine.step import ITEMS, KERNEL
-from pure_detect.jit import kernel
+from pure_detect import jit
+from pure_detect.engine import conv2d_direct as direct
+from pure_detect.engine import conv2d_winograd as winograd
+from pure_detect.engine import depthwise_conv2d as depthwise
+from pure_detect.engine import expand_depthwise, maps, squeeze_excite, step
+from pure_detect.engine.calls import DEPTHWISE_ROW, FINISH, PLANAR_TILE_ROW, TILE_ROW, Memory, caller
+from pure_detect.engine.simd import address, atomic_add, atomic_load, shared
+from pure_detect.engine.step import ITEMS, KERNEL, WIDTH
+
+Array = NDArray[Any]
 
 (READ_IMAGE, DIRECT, DEPTHWISE, WINOGRAD_4, WINOGRAD_2, WINOGRAD_STRIDE_2, WEIGHTED_SUM, SCALE_SHIFT, POOL, UPSAMPLE,
  COPY_CHANNELS, CHANNEL_SUMS, CHANNEL_GATES, SCALE_WEIGHTS, EXPAND_DEPTHWISE, HIDDEN_UNITS) = range(16)  # fmt: skip
@@ -26,45 +36,41 @@ NAMES = (
     "weighted_sum", "scale_shift", "pool", "upsample", "copy_channels", "channel_sums", "channel_gates",
     "scale_weights", "expand_depthwise", "hidden_units",
 )  # fmt: skip
+KERNELS = (
+    maps.read_image, direct.conv2d_direct, depthwise.depthwise_conv2d, *(winograd.conv2d_winograd,) * 3,
+    maps.weighted_sum, maps.scale_shift, maps.pool, maps.upsample, maps.copy_channels, squeeze_excite.channel_sums,
+    squeeze_excite.channel_gates, squeeze_excite.scale_weights, expand_depthwise.expand_depthwise,
+    squeeze_excite.hidden_units,
+)  # fmt: skip
+PARTS = {
+    FINISH: step.activate_and_add, TILE_ROW: direct.tile_row, PLANAR_TILE_ROW: direct.planar_tile_row,
+    DEPTHWISE_ROW: depthwise.depthwise_row,
+}  # fmt: skip
+PARTS_OF = {
+    DIRECT: (TILE_ROW, PLANAR_TILE_ROW), DEPTHWISE: (DEPTHWISE_ROW,), EXPAND_DEPTHWISE: (TILE_ROW, DEPTHWISE_ROW),
+}  # fmt: skip
 COUNTERS = 16  # int64 a step, two lines of cache: [0] items taken, [8] items done
 TAKEN, DONE = 0, 8
 SPINS = 2000  # looks at a counter before the processor is given away
 
 give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
 
+_run_item = caller(direct.conv2d_direct)
 
-@inline
-def run_item(s, item, x, w, tables, out, image, scratch):  # type: ignore[no-untyped-def]
-    """Do one item of a step."""
-    kernel = s[KERNEL]
-    if kernel == DIRECT:
-        conv2d_direct.conv2d_direct(s, item, x, w, tables, out, scratch)
-    elif kernel == DEPTHWISE:
-        depthwise_conv2d.depthwise_conv2d(s, item, x, w)
-    elif kernel == EXPAND_DEPTHWISE:
-        expand_depthwise.expand_depthwise(s, item, x, w, tables, scratch)
-    elif WINOGRAD_4 <= kernel <= WINOGRAD_STRIDE_2:
-        conv2d_winograd.conv2d_winograd(s, item, x, w, scratch)
-    elif kernel == WEIGHTED_SUM:
-        maps.weighted_sum(s, item, x, w)
-    elif kernel == SCALE_SHIFT:
-        maps.scale_shift(s, item, x, w)
-    elif kernel == POOL:
-        maps.pool(s, item, x)
-    elif kernel == UPSAMPLE:
-        maps.upsample(s, item, x)
-    elif kernel == COPY_CHANNELS:
-        maps.copy_channels(s, item, x)
-    elif kernel == CHANNEL_SUMS:
-        squeeze_excite.channel_sums(s, item, x)
-    elif kernel == CHANNEL_GATES:
-        squeeze_excite.channel_gates(s, item, x, w)
-    elif kernel == HIDDEN_UNITS:
-        squeeze_excite.hidden_units(s, item, x, w, scratch)
-    elif kernel == SCALE_WEIGHTS:
-        squeeze_excite.scale_weights(s, item, x, w)
-    elif kernel == READ_IMAGE:
-        maps.read_image(s, item, x, image)
+
+def machine_code(kernels: Iterable[int]) -> tuple[Array, Array]:
+    """Return the addresses of kernels and parts by their numbers, of those that these kernels need.
+
+    What has not been compiled yet is compiled here.
+    """
+    wanted = sorted(set(kernels))
+    needed = {FINISH, *(part for number in wanted for part in PARTS_OF.get(number, ()))}
+    addresses, parts = np.zeros(len(KERNELS), np.int64), np.zeros(len(PARTS), np.int64)
+    for number in sorted(needed):
+        parts[number] = PARTS[number].address
+    for number in wanted:
+        addresses[number] = KERNELS[number].address
+    return addresses, parts
 
 
 @shared
@@ -77,13 +83,17 @@ def wait_for(counters, index, count):  # type: ignore[no-untyped-def]
             give_way()
 
 
-@kernel
-def walk(first, last, steps, x, w, tables, out, image, counters, scratch):  # type: ignore[no-untyped-def]
+@jit.kernel
+def walk(  # type: ignore[no-untyped-def]
+    first, last, steps, kernels, x, w, tables, out, image, parts, counters, scratch
+):
     """Do whatever is left to do of steps first..last, and return when all of it is done.
 
     Parameters
     ----------
     steps : (S, WIDTH) int64
+    kernels, parts : (...,) int64
+        As `machine_code` gives them.
     x, w : (...,) float32
         The arena and the packed weights.
     tables : (...,) int64
@@ -94,12 +104,15 @@ def walk(first, last, steps, x, w, tables, out, image, counters, scratch):  # ty
     scratch : int
         Where this thread's own part of the arena begins.
     """
+    m = Memory(
+        address(x, 0), address(w, 0), address(tables, 0), address(out, 0), address(image, 0), address(parts, 0), scratch
+    )  # fmt: skip
     for index in range(first, last):
-        s = steps[index]
+        s = address(steps, index * WIDTH)
         items, base, done = s[ITEMS], index * COUNTERS, 0
         item = atomic_add(counters, base + TAKEN, 1)
         while item < items:
-            run_item(s, item, x, w, tables, out, image, scratch)
+            _run_item(kernels[s[KERNEL]], (s, item, m))
             done += 1
             item = atomic_add(counters, base + TAKEN, 1)
         if done > 0:

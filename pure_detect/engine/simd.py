@@ -12,8 +12,9 @@ registers come from the processor that Numba compiles for: 16 lanes and 32 regis
     exp(v), over_sigmoid(a, v)      e^v and a / (1 + e^-v)
     lane_sum(v)                     the sum over the lanes
 
-Indices are not checked, and nothing wraps around. `atomic_add` and `atomic_load` are for the threads. The inner loops
-that are too long to write out stand in `tiles.py`.
+`x` is an array, or the address of its first element: kernels take addresses (`FLOATS`, `INTEGERS`; `address(x, i)` is
+that of x[i]), of which scalars are read and written as of arrays. Indices are not checked, and nothing wraps around.
+`atomic_add` and `atomic_load` are for the threads. The inner loops that are too long to write out stand in `tiles.py`.
 """
 
 from __future__ import annotations
@@ -96,10 +97,23 @@ def shared(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(error_model="numpy", nogil=True)(function)
 
 
-def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    """Emit the address of an element of a one-dimensional array."""
-    data = context.make_array(array_type)(context, builder, array).data
+FLOATS, INTEGERS = types.CPointer(types.float32), types.CPointer(types.int64)
+
+
+def pointer_to(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """Emit the address of an element of an array, or of what begins at an address."""
+    data = array if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [index])
+
+
+@intrinsic
+def address(typingctx, array, index):  # type: ignore[no-untyped-def]
+    """Return the address of an element of a contiguous array."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return pointer_to(context, builder, signature.args[0], *args)
+
+    return types.CPointer(array.dtype)(array, types.intp), codegen
 
 
 def emit_load(builder: Any, pointer: Any) -> Any:

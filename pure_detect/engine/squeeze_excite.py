@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pure_detect.engine.calls import kernel
 from pure_detect.engine.conv2d_direct import panel_block
 from pure_detect.engine.depthwise_conv2d import row_sum
 from pure_detect.engine.simd import LANES, ZERO, broadcast, fma, lane_sum, load, shared, store
@@ -36,18 +37,20 @@ WEIGHTS, FIRST_VECTORS, FIRST_PANELS, REST_VECTORS, GATES, BIAS, SCALED_BIAS, OU
 ONE = np.float32(1)
 
 
-@shared
-def channel_sums(s, item, x):  # type: ignore[no-untyped-def]
+@kernel
+def channel_sums(s, item, m):  # type: ignore[no-untyped-def]
     """Sum one block of a map over all pixels."""
+    x = m.x
     total = broadcast(ZERO)
     for row in range(s[HEIGHT]):
         total = total + row_sum(x, s[X] + item * s[X_PLANE] + row * s[X_ROW], s[COLUMNS])
     store(x, s[Y] + item * LANES, total)
 
 
-@shared
-def hidden_units(s, item, x, w, scratch):  # type: ignore[no-untyped-def]
+@kernel
+def hidden_units(s, item, m):  # type: ignore[no-untyped-def]
     """Compute some neurons of the first layer from the channels' means."""
+    x, w, scratch = m.x, m.w, m.scratch
     channels = s[BLOCKS] * LANES
     share = broadcast(ONE / np.float32(s[PIXELS]))
     for c in range(0, channels, LANES):
@@ -64,9 +67,10 @@ def hidden_units(s, item, x, w, scratch):  # type: ignore[no-untyped-def]
         store(x, s[Y] + first + i, activated(clamped(load(x, units + i), slope, highest), s[ACTIVATION]))
 
 
-@shared
-def channel_gates(s, item, x, w):  # type: ignore[no-untyped-def]
+@kernel
+def channel_gates(s, item, m):  # type: ignore[no-untyped-def]
     """Compute the gates of some blocks from the hidden neurons."""
+    x, w = m.x, m.w
     channels = s[BLOCKS] * LANES
     slope, highest = broadcast(w[s[LIMITS]]), broadcast(w[s[LIMITS] + 1])
     first = item * s[CHUNK]
@@ -105,12 +109,13 @@ def combination(x, at, count, w, w_at, w_row):  # type: ignore[no-untyped-def]
     return (a + b) + (c + d)
 
 
-@shared
-def scale_weights(s, item, x, w):  # type: ignore[no-untyped-def]
+@kernel
+def scale_weights(s, item, m):  # type: ignore[no-untyped-def]
     """Multiply one share of the packed weights, (input channel, vectors) after (input channel, vectors), by the gates.
 
     The first item also copies the biases, so that the convolution finds both in the arena.
     """
+    x, w = m.x, m.w
     channels = s[BLOCKS] * LANES
     vectors = s[FIRST_VECTORS] if item < s[FIRST_PANELS] else s[REST_VECTORS]
     block = panel_block(s[FIRST_VECTORS], s[FIRST_PANELS], s[REST_VECTORS], item)

@@ -1,23 +1,26 @@
 """What a plan's steps look like to compiled code, and what every kernel shares.
 
-A step is a row of WIDTH integers: which kernel, how many independent items of work, and that kernel's numbers. All
-kernels work on four arrays: `x`, the arena of all maps; `w`, the packed weights; `tables`, offsets; `out`, the
-network's outputs. A map lies in the arena in blocks of LANES channels, (C / LANES, rows, columns, LANES), its last
-block filled up with zeros or whatever zero weights give; rows and columns include a border of zeros where a
-convolution will read one. A place is three numbers: the offset of pixel (0, 0) of block 0, and the distances of blocks
-and of rows. Distances are in float32 elements.
+A step is a row of WIDTH integers: which kernel, how many independent items of work, and that kernel's numbers, which
+are offsets into the memory of `calls.Memory`. A map lies in the arena in blocks of LANES channels, (C / LANES, rows,
+columns, LANES), its last block filled up with zeros or whatever zero weights give; rows and columns include a border of
+zeros where a convolution will read one. A place is three numbers: the offset of pixel (0, 0) of block 0, and the
+distances of blocks and of rows. Distances are in float32 elements.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numba import types
 
+from pure_detect.engine.calls import FINISH, caller, part
 from pure_detect.engine.simd import (
+    FLOATS,
     LANES,
     ONE,
     ZERO,
     broadcast,
     exp,
+    inline,
     load,
     maximum,
     minimum,
@@ -83,8 +86,8 @@ def activated(a, activation):  # type: ignore[no-untyped-def]
     return a
 
 
-@shared
-def finish(x, at, length, activation, r):  # type: ignore[no-untyped-def]
+@part(FLOATS, types.intp, types.intp, types.int64, types.intp)
+def activate_and_add(x, at, length, activation, r):  # type: ignore[no-untyped-def]
     """Apply the activation to `length` elements from `at` on, and add those from `r` on unless r < 0."""
     if activation == HARD_SWISH:
         for i in range(at, at + length, LANES):
@@ -107,15 +110,25 @@ def finish(x, at, length, activation, r):  # type: ignore[no-untyped-def]
             store(x, at + i, load(x, at + i) + load(x, r + i))
 
 
+_activate_and_add = caller(activate_and_add)
+
+
+@inline
+def finish(m, at, length, activation, r):  # type: ignore[no-untyped-def]
+    """Do the same where there is anything to do."""
+    if activation != CLAMP or r >= 0:
+        _activate_and_add(m.parts[FINISH], (m.x, at, length, activation, r))
+
+
 @shared
-def finish_rows(x, s, block, first, last):  # type: ignore[no-untyped-def]
+def finish_rows(m, s, block, first, last):  # type: ignore[no-untyped-def]
     """Finish rows first..last of a block of the output, then put zeros around them."""
     length = s[COLUMNS] * LANES
     for row in range(first, last):
         at = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]
         r = s[R] + block * s[R_PLANE] + row * s[R_ROW] if s[R] >= 0 else -1
-        finish(x, at, length, s[ACTIVATION], r)
-    border(x, s, block, first, last)
+        finish(m, at, length, s[ACTIVATION], r)
+    border(m.x, s, block, first, last)
 
 
 @shared
