@@ -25,7 +25,7 @@ import numpy as np
 from compare import NETWORKS
 from compare_machine import machine
 
-from pure_detect.engine.conv2d_direct import LARGEST, WIDE, tile
+from pure_detect.engine.conv2d_direct import BEST, CHANNELS_AT_ONCE, tile
 from pure_detect.engine.emitter import Step
 from pure_detect.engine.executor import FastExecutor
 from pure_detect.engine.plan import Plan
@@ -58,12 +58,12 @@ def _multiply(n, vectors, rows, x, w, y, table, count):  # type: ignore[no-untyp
 
 def multiply_add_peak() -> float:
     """Return FLOP a second of the widest tile on one thread, everything in the first-level cache."""
-    count, rows, repeats = 16, LARGEST[WIDE], 2000
+    count, repeats, (vectors, rows) = 32, 2000, BEST
     x, w, y = (np.zeros(8192, np.float32) for _ in range(3))
-    table = np.arange(count) * LANES * rows
-    _multiply(1, WIDE, rows, x, w, y, table, count)
-    taken = best_time(lambda: _multiply(repeats, WIDE, rows, x, w, y, table, count), 0.3)
-    return 2 * repeats * count * LANES * rows * WIDE * LANES / taken
+    table = np.arange(count) * CHANNELS_AT_ONCE
+    _multiply(1, vectors, rows, x, w, y, table, count)
+    taken = best_time(lambda: _multiply(repeats, vectors, rows, x, w, y, table, count), 0.3)
+    return 2 * repeats * count * CHANNELS_AT_ONCE * rows * vectors * LANES / taken
 
 
 def copy_peak() -> float:
@@ -86,12 +86,12 @@ def layer_times(network: str, seconds: float) -> list[dict[str, Any]]:
     def run(index: int) -> None:
         counters[index * COUNTERS : (index + 1) * COUNTERS] = 0
         arrays = (runner.arena, plan.weights, plan.tables, out, image, runner.parts)
-        walk(index, index + 1, plan.rows, runner.kernels, *arrays, counters, plan.arena_size)
+        walk(index, index + 1, plan.rows, runner.kernels, *arrays, counters, plan.arena_size, 0)
 
     for index in range(len(plan.steps)):  # once in order, so that every step finds its inputs
         run(index)
     arrays = (out, out, plan.tables, out, image, runner.parts)
-    overhead = best_time(lambda: walk(0, 0, plan.rows, runner.kernels, *arrays, counters, 0), 0.05)
+    overhead = best_time(lambda: walk(0, 0, plan.rows, runner.kernels, *arrays, counters, 0, 0), 0.05)
     return [_row(plan, made, best_time(lambda i=i: run(i), seconds) - overhead) for i, made in enumerate(plan.steps)]
 
 

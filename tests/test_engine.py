@@ -24,7 +24,7 @@ from pure_detect.random_weights import noise_pictures, random_parameters
 from pure_detect.reference import ReferenceExecutor
 from pure_detect.registry import NETWORKS
 from tests.subprocesses import run_python
-from tests.tolerances import FAST_NETWORK_DIRECT, FAST_NETWORK_WINOGRAD
+from tests.tolerances import FAST_NETWORK, FAST_NETWORK_ILL_CONDITIONED
 
 Array = NDArray[Any]
 
@@ -57,9 +57,9 @@ def worst(ours: dict[str, Array], theirs: dict[str, Array]) -> float:
 def test_a_network_of_the_registry_agrees_with_the_reference(name: str) -> None:
     network, size = NETWORKS[name], SMALL_SIZES[name]
     graph, parameters, x = network.build(*size), random_parameters(network, seed=1), noise(network, *size)
-    exact = ReferenceExecutor(graph, parameters)(x)
-    assert worst(FastExecutor(graph, parameters)(x), exact) <= FAST_NETWORK_WINOGRAD
-    assert worst(FastExecutor(graph, parameters, precision="direct")(x), exact) <= FAST_NETWORK_DIRECT
+    exact, limit = ReferenceExecutor(graph, parameters)(x), FAST_NETWORK_ILL_CONDITIONED.get(name, FAST_NETWORK)
+    assert worst(FastExecutor(graph, parameters)(x), exact) <= limit
+    assert worst(FastExecutor(graph, parameters, precision="direct")(x), exact) <= limit / 2
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_every_activation_can_be_kept_whatever_it_is_fused_into(
     small: tuple[FastExecutor, ReferenceExecutor, Array],
 ) -> None:
     fast, reference, x = small
-    assert worst(fast(x, keep=["*"]), reference(x, keep=["*"])) <= FAST_NETWORK_WINOGRAD
+    assert worst(fast(x, keep=["*"]), reference(x, keep=["*"])) <= FAST_NETWORK
 
 
 def test_keeping_one_activation_changes_nothing_else(small: tuple[FastExecutor, ReferenceExecutor, Array]) -> None:
@@ -83,7 +83,7 @@ def test_keeping_one_activation_changes_nothing_else(small: tuple[FastExecutor, 
     kept, plain = fast(x, keep=[name]), fast(x)
     assert set(kept) == {*plain, name}
     np.testing.assert_allclose(kept[name], reference(x, keep=[name])[name], rtol=0, atol=1e-4)
-    assert worst({k: kept[k] for k in plain}, plain) <= FAST_NETWORK_WINOGRAD
+    assert worst({k: kept[k] for k in plain}, plain) <= FAST_NETWORK
 
 
 def test_a_batch_gives_what_its_pictures_give_alone(small: tuple[FastExecutor, ReferenceExecutor, Array]) -> None:
@@ -225,7 +225,7 @@ print(ISA.name, max(errors))
     )
     name, error = result.split()
     assert name == expected
-    assert float(error) <= FAST_NETWORK_WINOGRAD
+    assert float(error) <= FAST_NETWORK
 
 
 def test_the_instruction_set_is_told_from_what_the_compiler_says_of_the_processor() -> None:

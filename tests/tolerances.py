@@ -50,10 +50,12 @@ EFFDET = 1e-4
 FAST_ACTIVATION = 4e-6
 
 # Whole networks with random weights on the fast engine against the reference executor, as a share of each output's
-# largest value: depth multiplies float32 roundings, and Winograd's method rounds several times as coarsely.
-# Measured with Winograd: 2.2e-4 (yolov4 at 64 x 96), 5.4e-5 for the next one; direct: under 1e-4.
-FAST_NETWORK_DIRECT = 2e-4
-FAST_NETWORK_WINOGRAD = 4e-4
+# largest value: depth multiplies float32 roundings. Measured on AVX2 and AVX-512: up to 5.4e-5 with Winograd's method,
+# which rounds several times as coarsely, and 2.8e-5 without it. For one network the picture of the test is an
+# ill-conditioned one: yolov4 is off by 2.2e-4 on AVX2 and 4.1e-4 on AVX-512 (direct: 1.9e-4), and by 6e-5 at most on
+# eight other pictures.
+FAST_NETWORK = 1.5e-4
+FAST_NETWORK_ILL_CONDITIONED = {"yolov4": 8e-4}
 
 # An exported network in onnxruntime 1.32, which sums in float32, as a share of each output's largest magnitude.
 # Measured: 1.2e-6 (softmax), under 5e-7 for other layers; 4.1e-5 (SSDLite) for whole networks.

@@ -35,7 +35,7 @@ class Memory(NamedTuple):
 
 
 MEMORY = types.NamedTuple([FLOATS, FLOATS, INTEGERS, FLOATS, FLOATS, INTEGERS, types.intp], Memory)
-FINISH, TILE_ROW, PLANAR_TILE_ROW, DEPTHWISE_ROW = range(4)  # parts
+FINISH, TILE_ROW, COLUMNS_TILE_ROW, SINGLE_TILE_ROW, DEPTHWISE_ROW = range(5)  # parts
 
 
 class Compiled(NamedTuple):

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from numba import types
 
-from pure_detect.engine.calls import PLANAR_TILE_ROW, TILE_ROW, caller, kernel, part
+from pure_detect.engine.calls import caller, kernel, part
 from pure_detect.engine.simd import FLOATS, INTEGERS, ISA, LANES, inline, shared
 from pure_detect.engine.step import (
     ACTIVATION,
-    CHUNK,
     CHUNKS,
     COLUMNS,
     HEIGHT,
@@ -34,36 +33,31 @@ from pure_detect.engine.step import (
 from pure_detect.engine.tiles import register_tiles, store_transposed
 
 (STEP, TABLE, COUNT, UNROLL, WEIGHTS, SCALED, BIAS, GROUP_BLOCKS, GROUP_PANELS, FIRST_VECTORS, FIRST_PANELS,
- REST_VECTORS, PANELS, PANEL_CHUNK, PIXELS, PLANAR_OUT, CHANNELS) = range(OWN, OWN + 17)  # fmt: skip
-# STEP: from one output pixel's input to the next one's. SCALED: whether the weights lie in the arena, as
-# squeeze_excite.py has scaled them. PIXELS: where maps lie without a border, all pixels are one row of so many, else 0.
-# PLANAR_OUT: where in `out` the network wants the result, plane after plane, else -1.
+ REST_VECTORS, PANELS, PANEL_CHUNK, PIXELS, PLANAR_OUT, CHANNELS, PANEL_PARTS,
+ ROW_PART) = range(OWN, OWN + 19)  # fmt: skip
+# STEP: from one output pixel's input to the next one's. UNROLL: how many neighbouring inputs an entry of the table
+# stands for, CHANNELS_AT_ONCE or COLUMNS_AT_ONCE or 1; ROW_PART: the part that does a row of tiles so. SCALED: whether
+# the weights lie in the arena, as squeeze_excite.py has scaled them. PIXELS: where maps lie without a border, all
+# pixels are one row of so many, else 0. PLANAR_OUT: where in `out` the network wants the result, plane after plane,
+# else -1.
 
+CHANNELS_AT_ONCE = min(LANES, 8)  # 40 channels are 5 times 8, but 2.5 times 16
+COLUMNS_AT_ONCE = 3  # of the picture's planes, where a kernel is so wide
 FEW_REGISTERS = ISA.registers == 16
-WIDE = 3 if FEW_REGISTERS else 2  # vectors of the widest panel: 4 x 3 sums fill 16 registers best, 14 x 2 fill 32
-LARGEST = (0, 8, 6, 4) if FEW_REGISTERS else (0, 8, 14, 0)  # rows of the largest tile, by the panel's vectors
-ROWS = range(1, 7) if FEW_REGISTERS else (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14)
-SHAPES = (
-    *((rows, 1) for rows in (1, 2, 4, 8)),  # few networks have a block alone: compiling counts for more
-    *((rows, 2) for rows in ROWS),
-    *((rows, 3) for rows in range(1, LARGEST[3] + 1)),
-)
-tile = register_tiles(SHAPES, LANES)
-planar_tile = register_tiles(SHAPES, 1)
+WIDEST = 3  # vectors of the widest panel
+LARGEST = (0, 8, 6, 4) if FEW_REGISTERS else (0, 14, 14, 9)  # rows of the largest tile, by the panel's vectors
+BEST = (3, 4) if FEW_REGISTERS else (2, 14)  # vectors and rows of the tile that is used most
+SHAPES = tuple((rows, vectors) for vectors in (1, 2, 3) for rows in range(1, LARGEST[vectors] + 1))
+tile = register_tiles(SHAPES, CHANNELS_AT_ONCE, neighbours=True)
+columns_tile = register_tiles(SHAPES, COLUMNS_AT_ONCE)
+single_tile = register_tiles(SHAPES, 1)
 
 
 @shared
-def tile_rows(width, vectors):  # type: ignore[no-untyped-def]
-    """Return how many pixels a tile takes so that tiles of one size cover `width` pixels with little overlap."""
-    if vectors == 1:
-        return 8 if width >= 8 else 4 if width >= 4 else 2 if width >= 2 else 1
-    count = (width + LARGEST[vectors] - 1) // LARGEST[vectors]
-    rows = (width + count - 1) // count
-    if rows > 8:
-        rows += rows & 1
-        if rows > width:
-            rows = (width + 1) // 2
-    return rows
+def rows_of_next(left, vectors):  # type: ignore[no-untyped-def]
+    """Return how many of `left` pixels the next tile takes, so that all are of nearly one size."""
+    count = (left + LARGEST[vectors] - 1) // LARGEST[vectors]
+    return (left + count - 1) // count
 
 
 @shared
@@ -75,15 +69,15 @@ def panel_block(first_vectors, first_panels, rest_vectors, panel):  # type: igno
 @kernel
 def conv2d_direct(s, item, m):  # type: ignore[no-untyped-def]
     """Compute one item: some panels of output channels at some rows (or, without borders, at some pixels)."""
-    x, share, panel_part = m.x, item % s[CHUNKS], item // s[CHUNKS]
+    x, share, panel_part = m.x, item // s[PANEL_PARTS], item % s[PANEL_PARTS]
     weights = x if s[SCALED] else m.w
     slope, highest = m.w[s[LIMITS]], m.w[s[LIMITS] + 1]
     if s[PIXELS] > 0:
-        first_row, last_row, first_pixel = 0, 1, share * s[CHUNK]
-        width = min(s[CHUNK], s[PIXELS] - first_pixel)
+        first_row, last_row, first_pixel = 0, 1, share * s[PIXELS] // s[CHUNKS]
+        width = (share + 1) * s[PIXELS] // s[CHUNKS] - first_pixel
     else:
-        first_row, first_pixel, width = share * s[CHUNK], 0, s[COLUMNS]
-        last_row = min(first_row + s[CHUNK], s[HEIGHT])
+        first_row, last_row = share * s[HEIGHT] // s[CHUNKS], (share + 1) * s[HEIGHT] // s[CHUNKS]
+        first_pixel, width = 0, s[COLUMNS]
     for panel in range(panel_part * s[PANEL_CHUNK], min((panel_part + 1) * s[PANEL_CHUNK], s[PANELS])):
         group, local = panel // s[GROUP_PANELS], panel % s[GROUP_PANELS]
         vectors = s[FIRST_VECTORS] if local < s[FIRST_PANELS] else s[REST_VECTORS]
@@ -117,30 +111,45 @@ ROW_KINDS = (
 def tile_row(  # type: ignore[no-untyped-def]
     s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
 ):
-    """Cover `width` pixels of one panel with tiles of one size; the last one may overlap the one before."""
-    rows = tile_rows(width, vectors)
-    bias, start = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT] * LANES
-    for pixel in range(0, width, rows):
-        at = min(pixel, width - rows)
+    """Cover `width` neighbouring pixels of one panel with tiles."""
+    bias, start, at = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT] * s[UNROLL], 0
+    while at < width:
+        rows = rows_of_next(width - at, vectors)
         tile(
             vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT], weights, start, bias,
             x, target + at * LANES, LANES, plane, slope, highest,
         )  # fmt: skip
+        at += rows
 
 
 @part(*ROW_KINDS)
-def planar_tile_row(  # type: ignore[no-untyped-def]
+def columns_tile_row(  # type: ignore[no-untyped-def]
     s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
 ):
-    """Do the same where the input lies in planes, one channel after another."""
-    rows = tile_rows(width, vectors)
-    bias, start = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT]
-    for pixel in range(0, width, rows):
-        at = min(pixel, width - rows)
-        planar_tile(
+    """Do the same where the input lies in planes, some kernel columns at once."""
+    bias, start, at = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT] * s[UNROLL], 0
+    while at < width:
+        rows = rows_of_next(width - at, vectors)
+        columns_tile(
             vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT], weights, start, bias,
             x, target + at * LANES, LANES, plane, slope, highest,
         )  # fmt: skip
+        at += rows
+
+
+@part(*ROW_KINDS)
+def single_tile_row(  # type: ignore[no-untyped-def]
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+):
+    """Do the same one input at a time, whatever the step."""
+    bias, start, at = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT] * s[UNROLL], 0
+    while at < width:
+        rows = rows_of_next(width - at, vectors)
+        single_tile(
+            vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT], weights, start, bias,
+            x, target + at * LANES, LANES, plane, slope, highest,
+        )  # fmt: skip
+        at += rows
 
 
 _tile_row = caller(tile_row)
@@ -151,7 +160,7 @@ def tiles_of_row(  # type: ignore[no-untyped-def]
     m, s, vectors, block, width, source, table, weights, target, plane, slope, highest
 ):
     """Compute `width` pixels of one panel, up to their clamp."""
-    row = m.parts[PLANAR_TILE_ROW] if s[UNROLL] == 1 else m.parts[TILE_ROW]
+    row = m.parts[s[ROW_PART]]
     _tile_row(row, (s, vectors, block, width, m.x, source, m.tables, table, weights, target, plane, slope, highest))
 
 

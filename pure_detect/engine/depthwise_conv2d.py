@@ -13,12 +13,8 @@ from pure_detect.engine import calls
 from pure_detect.engine.calls import caller, kernel, part
 from pure_detect.engine.simd import FLOATS, INTEGERS, LANES, ZERO, broadcast, fma, inline, load, shared, store
 from pure_detect.engine.step import (
-    BLOCKS,
-    CHUNK,
-    CHUNKS,
     COLUMNS,
     DEPTHWISE_OWN,
-    HEIGHT,
     LIMITS,
     X_PLANE,
     X_ROW,
@@ -28,6 +24,7 @@ from pure_detect.engine.step import (
     Y,
     clamped,
     finish_rows,
+    rows_of,
 )
 from pure_detect.engine.tiles import depthwise_tiles
 
@@ -82,14 +79,12 @@ _depthwise_row = caller(depthwise_row)
 @kernel
 def depthwise_conv2d(s, item, m):  # type: ignore[no-untyped-def]
     """Compute one item: some rows of one block of channels."""
-    share, block = item % s[CHUNKS], item // s[CHUNKS]
-    first = share * s[CHUNK]
-    last = min(first + s[CHUNK], s[HEIGHT])
+    block, first, last = rows_of(s, item)
     source = s[X] + block * s[X_PLANE] + first * s[STRIDE] * s[X_ROW]
     depthwise_rows(m, s, block, first, last, source, s[X_ROW])
     if s[SUMS] >= 0:
         total = block_sum(s, block, first, last, m.x)
-        store(m.x, s[SUMS] + (share * s[BLOCKS] + block) * LANES, total)
+        store(m.x, s[SUMS] + item * LANES, total)
 
 
 @inline

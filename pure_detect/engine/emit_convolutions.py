@@ -14,6 +14,7 @@ from pure_detect.engine import conv2d_winograd as winograd
 from pure_detect.engine import depthwise_conv2d as depthwise
 from pure_detect.engine import expand_depthwise as fused
 from pure_detect.engine import packing, run, step, winograd_plan
+from pure_detect.engine.calls import COLUMNS_TILE_ROW, SINGLE_TILE_ROW, TILE_ROW
 from pure_detect.engine.emitter import L2_SHARE, Emitter
 from pure_detect.engine.fuse import Task
 from pure_detect.engine.layout import Map, odd_lines
@@ -24,6 +25,7 @@ from pure_detect.ops.geometry import window_span
 
 Array = NDArray[Any]
 
+ROW_PARTS = {direct.CHANNELS_AT_ONCE: TILE_ROW, direct.COLUMNS_AT_ONCE: COLUMNS_TILE_ROW, 1: SINGLE_TILE_ROW}
 WORK = 200_000  # multiply-adds below which an item is not split further: some microseconds
 
 
@@ -34,16 +36,16 @@ def emit_direct(e: Emitter, task: Task) -> None:
     groups = node.attributes["groups"]
     if not _groups_are_blocks(node):
         I, groups = I * groups, 1
-    unroll = x.lanes
+    unroll = unroll_of(node, x)
     blocks = -(-O // LANES)
-    table, count = e.offsets(node, x, groups, I)
+    table, count = e.offsets(node, x, groups, I, unroll)
     length = count * unroll
-    panels = packing.panels_of(blocks // groups, direct.WIDE)
+    panels = packing.panels_of(blocks // groups)
     numbers = {
         direct.STEP: node.attributes["stride"][1] * x.lanes,
         step.X_ROW: node.attributes["stride"][0] * x.place.row,
         direct.TABLE: table, direct.COUNT: count, direct.UNROLL: unroll,
-        direct.BIAS: e.bias(task), direct.GROUP_BLOCKS: blocks // groups,
+        direct.ROW_PART: ROW_PARTS[unroll], direct.BIAS: e.bias(task), direct.GROUP_BLOCKS: blocks // groups,
         direct.FIRST_VECTORS: panels.first_vectors, direct.FIRST_PANELS: panels.first_panels,
         direct.REST_VECTORS: panels.rest_vectors, direct.GROUP_PANELS: panels.panels,
         direct.PLANAR_OUT: -1, direct.CHANNELS: O,
@@ -53,15 +55,24 @@ def emit_direct(e: Emitter, task: Task) -> None:
         scaled = e.maps[f"{task.squeeze.name}:weights"].place.offset
         numbers |= {direct.WEIGHTS: scaled, direct.SCALED: 1, direct.BIAS: scaled + length * blocks * LANES}
     else:
-        numbers[direct.WEIGHTS] = panel_weights(e, task, unroll)
+        numbers[direct.WEIGHTS] = panel_weights(e, task, unroll, by_columns=unroll == direct.COLUMNS_AT_ONCE)
     if task.output in e.graph.outputs and not e.users.get(task.output):
         e.planar[task.output] = e.output_size
         numbers[direct.PLANAR_OUT] = e.output_size
         e.output_size += math.prod(node.shape)
     numbers |= e.residual_numbers(task)
     numbers |= direct_chunks(e, task, x, y, numbers, length)
-    items = numbers[step.CHUNKS] * -(-numbers[direct.PANELS] // numbers[direct.PANEL_CHUNK])
+    numbers[direct.PANEL_PARTS] = -(-numbers[direct.PANELS] // numbers[direct.PANEL_CHUNK])
+    items = numbers[step.CHUNKS] * numbers[direct.PANEL_PARTS]
     e.step(run.DIRECT, task, items, numbers, x=x, y=y)
+
+
+def unroll_of(conv: Node, x: Map) -> int:
+    """Return how many inputs that lie side by side a convolution takes at once."""
+    strides, columns = conv.attributes["stride"], conv.parameters["weight"].shape[3]
+    if x.lanes > 1:
+        return direct.CHANNELS_AT_ONCE if strides[1] == 1 else 1
+    return direct.COLUMNS_AT_ONCE if columns == direct.COLUMNS_AT_ONCE and conv.attributes["dilation"][1] == 1 else 1
 
 
 def direct_chunks(e: Emitter, task: Task, x: Map, y: Map, numbers: Mapping[int, int], length: int) -> dict[int, int]:
@@ -75,39 +86,45 @@ def direct_chunks(e: Emitter, task: Task, x: Map, y: Map, numbers: Mapping[int, 
     pixels, panels = y.height * y.width, numbers[direct.PANELS]
     weights, inputs = length * y.blocks * LANES, x.height * x.width * x.channels
     per_pixel = max(1, inputs // pixels)
+    parts, panel_chunk = 1, panels
     if weights > 2 * inputs and weights > 2 * L2_SHARE:
         panel_chunk = max(1, min(panels // MIN_ITEMS, L2_SHARE // (length * 2 * LANES)))
-        chunk = pixels
     else:
-        panel_chunk = panels
-        chunk = min(256, L2_SHARE // per_pixel, -(-pixels // MIN_ITEMS))
-        smallest = -(-WORK // (length * y.channels))
-        chunk = min(pixels, -(-max(chunk, min(smallest, pixels // 4), 1) // 12) * 12)
-        count = -(-pixels // chunk)
-        if count % 2 and count < 2 * MIN_ITEMS:  # an even number of items ends at one time on two threads, or four
-            chunk = -(-pixels // (count + 1) // 4) * 4
-        if -(-pixels // chunk) < 4:
-            enough = max(1, min(panels, length * y.channels * chunk // (WORK // 2)))
+        most = max(12, min(256, L2_SHARE // per_pixel, -(-pixels // MIN_ITEMS)))
+        most = max(most, min(-(-WORK // (length * y.channels)), pixels // 4))
+        parts = equal_parts(pixels, most) if dense else equal_parts(y.height, max(1, most // y.width))
+        if parts < 4:
+            enough = max(1, min(panels, length * y.channels * pixels // parts // (WORK // 2)))
             panel_chunk = -(-panels // min(enough, 8))
     if is_planar:
-        widest = chunk if dense else y.width
-        e.scratch = max(e.scratch, widest * LANES * 3)
-    if not dense:
-        chunk = max(1, chunk // y.width)
-    total = pixels if dense else y.height
-    return {
-        direct.PIXELS: pixels if dense else 0, step.CHUNK: chunk, step.CHUNKS: -(-total // chunk),
-        direct.PANEL_CHUNK: panel_chunk,
-    }  # fmt: skip
+        widest = -(-pixels // parts) if dense else y.width
+        e.scratch = max(e.scratch, widest * LANES * direct.WIDEST)
+    return {direct.PIXELS: pixels if dense else 0, step.CHUNKS: parts, direct.PANEL_CHUNK: panel_chunk}
 
 
-def panel_weights(e: Emitter, task: Task, unroll: int) -> int:
+def equal_parts(length: int, most: int) -> int:
+    """Return into how many parts of at most so many pixels (or rows) a step is split.
+
+    An even number ends at one time on two threads, or four; of the next ones the one that makes the largest tiles.
+    """
+    least = -(-length // most)
+    if least == 1:
+        return 1
+
+    def rows(parts: int) -> float:
+        share = -(-length // parts)
+        return share / -(-share // direct.BEST[1])
+
+    return max(range(least + least % 2, max(least * 5 // 4, least + 2) + 1, 2), key=rows)
+
+
+def panel_weights(e: Emitter, task: Task, unroll: int, by_columns: bool = False) -> int:
     """Pack the weights of a convolution in panels; return where they begin."""
     node = task.main
     O, I, KH, KW = node.parameters["weight"].shape
     groups = node.attributes["groups"]
     apart = _groups_are_blocks(node)
-    inputs = -(-(I if apart else I * groups) // unroll) * unroll
+    inputs = I if by_columns else -(-(I if apart else I * groups) // unroll) * unroll
 
     def write(out: Array) -> None:
         weight = packing.folded_weight(node, task.norm, e.parameters)
@@ -115,7 +132,7 @@ def panel_weights(e: Emitter, task: Task, unroll: int) -> int:
             weight = packing.ungrouped(weight, groups)
         parts = groups if apart else 1
         for part, target in zip(np.split(weight, parts), np.split(out, parts)):
-            packing.pack_panels(part, unroll, direct.WIDE, target)
+            packing.pack_panels(packing.by_columns(part) if by_columns else part, unroll, target)
 
     return e.packed.add(KH * KW * inputs * -(-O // LANES) * LANES, write)
 
@@ -133,7 +150,6 @@ def depthwise_numbers(e: Emitter, task: Task) -> dict[int, int]:
     node = task.main
     _, _, KH, KW = node.parameters["weight"].shape
     (sy, sx), (dy, dx) = node.attributes["stride"], node.attributes["dilation"]
-    chunk, chunks = depthwise_parts(task)
     squeeze = next((t.squeeze for t in e.users.get(task.output, []) if t.kind == "gates"), None)
     sums = e.maps[f"{squeeze.name}:sums"].place.offset if squeeze else -1
     unrolled = KH == KW and sy == sx and (KH, sy) in depthwise.KERNELS and (dy, dx) == (1, 1)
@@ -145,7 +161,7 @@ def depthwise_numbers(e: Emitter, task: Task) -> dict[int, int]:
         depthwise.SIZE: KH, depthwise.SIZE_X: KW, depthwise.STRIDE: sy, depthwise.STRIDE_X: sx,
         depthwise.DILATION_Y: dy, depthwise.DILATION_X: dx, depthwise.WEIGHTS: weights,
         depthwise.BIAS: e.bias(task), depthwise.SUMS: sums, depthwise.UNROLLED: int(unrolled),
-        step.CHUNK: chunk, step.CHUNKS: chunks, **e.residual_numbers(task),
+        step.CHUNKS: depthwise_parts(task), **e.residual_numbers(task),
     }  # fmt: skip
 
 
@@ -158,21 +174,23 @@ def emit_expand_depthwise(e: Emitter, task: Task) -> None:
     row = (left + width + right) * LANES
     stride, size = node.attributes["stride"][0], node.parameters["weight"].shape[2]
     span = window_span(size, node.attributes["dilation"][0])
-    panels = packing.panels_of(y.blocks, direct.WIDE)
+    panels = packing.panels_of(y.blocks)
     numbers = depthwise_numbers(e, task)
-    fitting = (L2_SHARE // (row * direct.WIDE) - span) // stride + 1
-    strip = min(max(fitting, 4), numbers[step.CHUNK])
+    fitting = (L2_SHARE // (row * direct.WIDEST) - span) // stride + 1
+    strip = min(max(fitting, 4), -(-y.height // numbers[step.CHUNKS]))
     rows = (strip - 1) * stride + span
     plane = odd_lines(rows * row)
-    e.scratch = max(e.scratch, plane * direct.WIDE)
-    table, count = e.offsets(expand.main, x, 1, x.channels)
+    e.scratch = max(e.scratch, plane * direct.WIDEST)
+    unroll = direct.CHANNELS_AT_ONCE
+    table, count = e.offsets(expand.main, x, 1, x.channels, unroll)
     numbers |= {
-        step.X_ROW: x.row, direct.STEP: LANES, direct.TABLE: table, direct.COUNT: count, direct.UNROLL: LANES,
-        direct.WEIGHTS: panel_weights(e, expand, LANES), direct.BIAS: e.bias(expand),
+        step.X_ROW: x.row, direct.STEP: LANES, direct.TABLE: table, direct.COUNT: count, direct.UNROLL: unroll,
+        direct.ROW_PART: TILE_ROW, direct.WEIGHTS: panel_weights(e, expand, unroll), direct.BIAS: e.bias(expand),
         direct.FIRST_VECTORS: panels.first_vectors, direct.FIRST_PANELS: panels.first_panels,
         direct.REST_VECTORS: panels.rest_vectors,
         fused.STRIP: strip, fused.ROW: row, fused.PLANE: plane, fused.EXPANDED_HEIGHT: height,
         fused.EXPANDED_COLUMNS: width, fused.ABOVE: top, fused.BEFORE: left, fused.AFTER: right,
+        fused.PANELS: panels.panels,
     }  # fmt: skip
     limits = e.activation_numbers(expand.activation)
     numbers |= {fused.EXPAND_ACTIVATION: limits[step.ACTIVATION], fused.EXPAND_LIMITS: limits[step.LIMITS]}

@@ -13,7 +13,7 @@ from pure_detect.engine.emit_convolutions import panel_weights
 from pure_detect.engine.emitter import L2_SHARE, Emitter
 from pure_detect.engine.fuse import Task
 from pure_detect.engine.layout import Map
-from pure_detect.engine.placement import MIN_ITEMS
+from pure_detect.engine.placement import MIN_ITEMS, even_parts
 from pure_detect.engine.simd import LANES
 from pure_detect.graph import Node
 from pure_detect.ops.add import normalized_weights
@@ -26,10 +26,8 @@ def emit_image(e: Emitter) -> None:
     image = e.maps[e.graph.input.name]
     if "conv2d_direct" not in {e.placement.kernel_of(task.output) for task in e.users.get(image.name, [])}:
         return
-    chunk = -(-image.height // 4)
-    chunks = -(-image.height // chunk)
-    numbers = {step.CHUNK: chunk, step.CHUNKS: chunks}
-    e.step(run.READ_IMAGE, Task("image", [], ()), chunks * image.channels, numbers, y=image)
+    parts = even_parts(image.height, 4)
+    e.step(run.READ_IMAGE, Task("image", [], ()), parts * image.channels, {step.CHUNKS: parts}, y=image)
 
 
 def emit_gates(e: Emitter, task: Task) -> None:
@@ -44,19 +42,20 @@ def emit_gates(e: Emitter, task: Task) -> None:
             {step.HEIGHT: source.height, step.COLUMNS: source.width, step.Y: sums.place.offset}, x=source,
         )  # fmt: skip
     emit_two_layers(e, task, source, sums, gates)
-    channels = source.blocks * LANES
     conv = e.placement.gated(squeeze)
     outputs = -(-conv.main.shape[0] // LANES)
-    panels = packing.panels_of(outputs, direct.WIDE)
+    panels = packing.panels_of(outputs)
+    unroll = direct.CHANNELS_AT_ONCE
+    inputs = -(-source.channels // unroll) * unroll
     e.step(
         run.SCALE_WEIGHTS, task, panels.panels,
         {
-            step.Y: scaled.place.offset, step.BLOCKS: source.blocks,
-            squeeze_excite.WEIGHTS: panel_weights(e, conv, LANES),
+            step.Y: scaled.place.offset, squeeze_excite.INPUTS: inputs,
+            squeeze_excite.WEIGHTS: panel_weights(e, conv, unroll),
             squeeze_excite.FIRST_VECTORS: panels.first_vectors, squeeze_excite.FIRST_PANELS: panels.first_panels,
             squeeze_excite.REST_VECTORS: panels.rest_vectors,
             squeeze_excite.GATES: gates.place.offset, squeeze_excite.BIAS: e.bias(conv),
-            squeeze_excite.SCALED_BIAS: scaled.place.offset + channels * outputs * LANES,
+            squeeze_excite.SCALED_BIAS: scaled.place.offset + inputs * outputs * LANES,
             squeeze_excite.OUTPUTS: outputs * LANES,
         },
     )  # fmt: skip

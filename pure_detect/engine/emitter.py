@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pure_detect.engine import packing, run, step
 from pure_detect.engine.fuse import Task
 from pure_detect.engine.layout import Map
-from pure_detect.engine.placement import MIN_ITEMS, Placement
+from pure_detect.engine.placement import MIN_ITEMS, Placement, even_parts
 from pure_detect.engine.simd import LANES
 from pure_detect.engine.weights import Packed
 from pure_detect.graph import Node
@@ -91,23 +91,25 @@ class Emitter:
 
     def by_rows(self, y: Map) -> dict[int, int]:
         """Return how a kernel that goes over a map once splits it: by blocks, and by rows where blocks are few."""
-        parts = min(y.height, max(1, -(-MIN_ITEMS // y.blocks), y.height * y.width * LANES * 2 // L2_SHARE))
-        chunk = -(-y.height // parts)
-        return {step.CHUNK: chunk, step.CHUNKS: -(-y.height // chunk)}
+        parts = max(1, -(-MIN_ITEMS // y.blocks), y.height * y.width * LANES * 2 // L2_SHARE)
+        return {step.CHUNKS: even_parts(y.height, parts)}
 
-    def offsets(self, node: Node, x: Map, groups: int, inputs: int) -> tuple[int, int]:
-        """Add the table of offsets of a convolution; return where it begins and how many entries a group has."""
+    def offsets(self, node: Node, x: Map, groups: int, inputs: int, unroll: int) -> tuple[int, int]:
+        """Add the table of offsets of a convolution; return where it begins and how many entries a group has.
+
+        An entry stands for `unroll` inputs that lie side by side: channels, or columns of a kernel on planes.
+        """
         top, left, _, _ = node.attributes["padding"]
         dy, dx = node.attributes["dilation"]
         _, _, KH, KW = node.parameters["weight"].shape
-        blocks = -(-inputs // x.lanes)
-        g, i, j, b = np.ix_(range(groups), range(KH), range(KW), range(blocks))
-        rows, columns = i * dy - top, j * dx - left
-        table = (g * blocks + b) * x.plane + rows * x.row + columns * x.lanes
+        channels, columns = (1, unroll) if x.lanes == 1 else (unroll, 1)
+        g, i, j, c = np.ix_(range(groups), range(KH), range(0, KW, columns), range(0, inputs, channels))
+        block, lane = np.divmod(g * inputs + c, x.lanes)
+        table = block * x.plane + lane + (i * dy - top) * x.row + (j * dx - left) * x.lanes
         at = self.table_size
         self.table_parts.append(table.ravel().astype(np.int64))
         self.table_size += table.size
-        return at, KH * KW * blocks
+        return at, table.size // groups
 
     def bias(self, task: Task) -> int:
         """Pack the bias of a convolution with its batch norm."""

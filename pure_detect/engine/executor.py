@@ -17,7 +17,6 @@ from pure_detect.engine.fuse import Task
 from pure_detect.engine.layout import Map
 from pure_detect.engine.plan import Plan, make_plan
 from pure_detect.engine.run import COUNTERS, machine_code, walk
-from pure_detect.engine.step import KERNEL
 from pure_detect.engine.weights import aligned
 from pure_detect.graph import Graph
 from pure_detect.ops import OPS
@@ -110,9 +109,9 @@ class Runner:
         wanted = {*kept, *plan.graph.outputs}
         self.shapes = {node.name: node.shape for node in plan.graph.nodes if node.name in wanted}
         nothing = np.zeros(1, np.float32)
-        self.kernels, self.parts = machine_code(made.numbers[KERNEL] for made in plan.steps)
+        self.kernels, self.parts = machine_code([made.numbers for made in plan.steps])
         arrays = (nothing, nothing, plan.tables, nothing, nothing, self.parts)
-        jit.run(walk, 0, 0, plan.rows, self.kernels, *arrays, np.zeros(1, np.int64), 0)
+        jit.run(walk, 0, 0, plan.rows, self.kernels, *arrays, np.zeros(1, np.int64), 0, 0)
 
     def run(self, picture: Array) -> dict[str, Array]:
         """Return the outputs and what is kept, (C, H, W) by name."""
@@ -134,7 +133,7 @@ class Runner:
         def work(number: int) -> None:
             scratch = plan.arena_size + number * plan.scratch_size
             arrays = (self.arena, self.weights, plan.tables, out, image, self.parts)
-            walk(first, last, plan.rows, self.kernels, *arrays, counters, scratch)
+            walk(first, last, plan.rows, self.kernels, *arrays, counters, scratch, number)
 
         team.together(work, self.threads)
 

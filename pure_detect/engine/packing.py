@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pure_detect.engine import conv2d_direct as direct
 from pure_detect.engine import step
 from pure_detect.engine.simd import LANES
 from pure_detect.graph import Node
@@ -91,15 +92,26 @@ class Panels(NamedTuple):
         return [sum(widths[:i]) for i in range(len(widths) + 1)]
 
 
-def panels_of(blocks: int, wide: int) -> Panels:
-    """Return the panels for so many blocks; none is of one block alone where that can be avoided."""
-    narrow = {0: 0, 1: 2, 2: 1}[blocks % 3] if wide == 3 and blocks > 1 else 0
-    if wide == 3 and blocks > 1:
+def panels_of(blocks: int) -> Panels:
+    """Return the panels for so many blocks: none is of one block alone where that can be avoided.
+
+    With 16 registers most are of three blocks, with 32 of two.
+    """
+    if blocks == 1:
+        return Panels(1, 1, 2, 1)
+    if direct.FEW_REGISTERS:
+        narrow = -blocks % 3
         return Panels(2, narrow, 3, narrow + (blocks - 2 * narrow) // 3)
-    return Panels(1, blocks % 2, 2, -(-blocks // 2))
+    return Panels(3, blocks % 2, 2, blocks // 2)
 
 
-def pack_panels(weight: Array, unroll: int, wide: int, out: Array) -> None:
+def by_columns(weight: Array) -> Array:
+    """Return weights (O, I, kh, kw) as those of a kernel of one column: the others as channels, (O, I * kw, kh, 1)."""
+    O, I, KH, KW = weight.shape
+    return weight.transpose(0, 1, 3, 2).reshape(O, I * KW, KH, 1)
+
+
+def pack_panels(weight: Array, unroll: int, out: Array) -> None:
     """Write weights (O, I, kh, kw) into `out` as (panel, kh, kw, input channel, vectors * LANES).
 
     Input channels are filled up to a multiple of `unroll`, output channels to one of LANES.
@@ -107,7 +119,7 @@ def pack_panels(weight: Array, unroll: int, wide: int, out: Array) -> None:
     O, I, KH, KW = weight.shape
     inputs, blocks = -(-I // unroll) * unroll, -(-O // LANES)
     length = KH * KW * inputs * LANES
-    starts = panels_of(blocks, wide).starts
+    starts = panels_of(blocks).starts
     for first, last in zip(starts, starts[1:]):
         panel = out[first * length : last * length].reshape(KH, KW, inputs, (last - first) * LANES)
         some = weight[first * LANES : last * LANES]

@@ -72,7 +72,7 @@ class Placement:
         channels = self.maps[squeeze.source].blocks * LANES
         outputs = -(-self.gated(squeeze).main.shape[0] // LANES) * LANES
         producer = next(i for i, t in enumerate(self.tasks) if t.output == squeeze.source)
-        rows = depthwise_parts(self.tasks[producer])[1] if self.sums_on_the_way(squeeze) else 1
+        rows = depthwise_parts(self.tasks[producer]) if self.sums_on_the_way(squeeze) else 1
         self.reserve(f"{squeeze.name}:sums", rows * channels, index).live(producer)
         self.reserve(f"{squeeze.name}:hidden", 2 * squeeze.reduce.shape[0] + MIN_ITEMS * LANES, index)
         self.reserve(f"{squeeze.name}:gates", channels, index)
@@ -127,12 +127,16 @@ class Placement:
             self.maps[name].live(len(self.tasks))
 
 
-def depthwise_parts(task: Task) -> tuple[int, int]:
-    """Return how many rows an item of a depthwise convolution has, and how many such parts the map has."""
+def even_parts(length: int, parts: int) -> int:
+    """Return about so many parts of so many rows: an even number, so that two threads, or four, end at one time."""
+    return min(parts + parts % 2, length) if parts > 1 else 1
+
+
+def depthwise_parts(task: Task) -> int:
+    """Return into how many parts the rows of a depthwise convolution are split."""
     channels, height, _ = task.main.shape
-    together = 1 if task.expand is None else conv2d_direct.WIDE
-    chunk = -(-height // min(height, max(1, -(-MIN_ITEMS * together // -(-channels // LANES)))))
-    return chunk, -(-height // chunk)
+    together = 1 if task.expand is None else conv2d_direct.BEST[0]
+    return even_parts(height, -(-MIN_ITEMS * together // -(-channels // LANES)))
 
 
 def window_border(conv: Node, shape: tuple[int, int, int]) -> Padding:

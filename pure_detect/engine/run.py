@@ -2,14 +2,15 @@
 
 Every thread calls :func:`walk` with the same arrays. The items of a step are independent; a thread takes the next one
 by an atomic addition, so whoever has a processor works, and a thread that was put to sleep between two items delays
-nobody. A step may begin when all items of the one before it are done. Waiting spins for a moment, then gives the
-processor away.
+nobody. Half of the threads take items from the first one on, the others from the last one back: items go from the top
+of a map to its bottom, so a thread mostly finds in its own cache what it made in the step before. A step may begin when
+all items of the one before it are done. Waiting spins for a moment, then gives the processor away.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,15 @@ from pure_detect.engine import conv2d_direct as direct
 from pure_detect.engine import conv2d_winograd as winograd
 from pure_detect.engine import depthwise_conv2d as depthwise
 from pure_detect.engine import expand_depthwise, maps, squeeze_excite, step
-from pure_detect.engine.calls import DEPTHWISE_ROW, FINISH, PLANAR_TILE_ROW, TILE_ROW, Memory, caller
+from pure_detect.engine.calls import (
+    COLUMNS_TILE_ROW,
+    DEPTHWISE_ROW,
+    FINISH,
+    SINGLE_TILE_ROW,
+    TILE_ROW,
+    Memory,
+    caller,
+)
 from pure_detect.engine.simd import address, atomic_add, atomic_load, shared
 from pure_detect.engine.step import ITEMS, KERNEL, WIDTH
 
@@ -43,14 +52,12 @@ KERNELS = (
     squeeze_excite.hidden_units,
 )  # fmt: skip
 PARTS = {
-    FINISH: step.activate_and_add, TILE_ROW: direct.tile_row, PLANAR_TILE_ROW: direct.planar_tile_row,
-    DEPTHWISE_ROW: depthwise.depthwise_row,
+    FINISH: step.activate_and_add, TILE_ROW: direct.tile_row, COLUMNS_TILE_ROW: direct.columns_tile_row,
+    SINGLE_TILE_ROW: direct.single_tile_row, DEPTHWISE_ROW: depthwise.depthwise_row,
 }  # fmt: skip
-PARTS_OF = {
-    DIRECT: (TILE_ROW, PLANAR_TILE_ROW), DEPTHWISE: (DEPTHWISE_ROW,), EXPAND_DEPTHWISE: (TILE_ROW, DEPTHWISE_ROW),
-}  # fmt: skip
-COUNTERS = 16  # int64 a step, two lines of cache: [0] items taken, [8] items done
-TAKEN, DONE = 0, 8
+COUNTERS = 16  # int64 a step, two lines of cache
+TAKEN, DONE = 0, 8  # items taken from the front, plus 2^32 times those from the back; items done
+FROM_BACK = 1 << 32
 SPINS = 2000  # looks at a counter before the processor is given away
 
 give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
@@ -58,19 +65,37 @@ give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" el
 _run_item = caller(direct.conv2d_direct)
 
 
-def machine_code(kernels: Iterable[int]) -> tuple[Array, Array]:
-    """Return the addresses of kernels and parts by their numbers, of those that these kernels need.
+def parts_of(numbers: Mapping[int, int]) -> set[int]:
+    """Return the parts that a step's kernel calls, by its row of numbers."""
+    parts = {FINISH}
+    if numbers[KERNEL] in (DIRECT, EXPAND_DEPTHWISE):
+        parts.add(numbers[direct.ROW_PART])
+    if numbers[KERNEL] in (DEPTHWISE, EXPAND_DEPTHWISE):
+        parts.add(DEPTHWISE_ROW)
+    return parts
+
+
+def machine_code(rows: Sequence[Mapping[int, int]]) -> tuple[Array, Array]:
+    """Return the addresses of kernels and parts by their numbers, of those that a plan's rows of numbers need.
 
     What has not been compiled yet is compiled here.
     """
-    wanted = sorted(set(kernels))
-    needed = {FINISH, *(part for number in wanted for part in PARTS_OF.get(number, ()))}
-    addresses, parts = np.zeros(len(KERNELS), np.int64), np.zeros(len(PARTS), np.int64)
-    for number in sorted(needed):
+    kernels, parts = np.zeros(len(KERNELS), np.int64), np.zeros(len(PARTS), np.int64)
+    for number in sorted(set().union(*map(parts_of, rows))):
         parts[number] = PARTS[number].address
-    for number in wanted:
-        addresses[number] = KERNELS[number].address
-    return addresses, parts
+    for number in sorted({row[KERNEL] for row in rows}):
+        kernels[number] = KERNELS[number].address
+    return kernels, parts
+
+
+@shared
+def next_item(counters, index, items, number):  # type: ignore[no-untyped-def]
+    """Take an item and return its number, or -1 where all are taken."""
+    taken = atomic_add(counters, index, FROM_BACK if number & 1 else 1)
+    front, back = taken & (FROM_BACK - 1), taken >> 32
+    if front + back >= items:
+        return -1
+    return items - 1 - back if number & 1 else front
 
 
 @shared
@@ -85,7 +110,7 @@ def wait_for(counters, index, count):  # type: ignore[no-untyped-def]
 
 @jit.kernel
 def walk(  # type: ignore[no-untyped-def]
-    first, last, steps, kernels, x, w, tables, out, image, parts, counters, scratch
+    first, last, steps, kernels, x, w, tables, out, image, parts, counters, scratch, number
 ):
     """Do whatever is left to do of steps first..last, and return when all of it is done.
 
@@ -93,7 +118,7 @@ def walk(  # type: ignore[no-untyped-def]
     ----------
     steps : (S, WIDTH) int64
     kernels, parts : (...,) int64
-        As `machine_code` gives them.
+        As :func:`machine_code` gives them.
     x, w : (...,) float32
         The arena and the packed weights.
     tables : (...,) int64
@@ -103,6 +128,8 @@ def walk(  # type: ignore[no-untyped-def]
         All zero before the first thread begins.
     scratch : int
         Where this thread's own part of the arena begins.
+    number : int
+        This thread's; odd ones begin with the last item.
     """
     m = Memory(
         address(x, 0), address(w, 0), address(tables, 0), address(out, 0), address(image, 0), address(parts, 0), scratch
@@ -110,11 +137,11 @@ def walk(  # type: ignore[no-untyped-def]
     for index in range(first, last):
         s = address(steps, index * WIDTH)
         items, base, done = s[ITEMS], index * COUNTERS, 0
-        item = atomic_add(counters, base + TAKEN, 1)
-        while item < items:
+        item = next_item(counters, base + TAKEN, items, number)
+        while item >= 0:
             _run_item(kernels[s[KERNEL]], (s, item, m))
             done += 1
-            item = atomic_add(counters, base + TAKEN, 1)
+            item = next_item(counters, base + TAKEN, items, number)
         if done > 0:
             atomic_add(counters, base + DONE, done)
         wait_for(counters, base + DONE, items)

@@ -150,6 +150,11 @@ def emit_minimum(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
+def emit_clamp(builder: Any, value: Any, slope: Any, highest: Any) -> Any:
+    """Emit min(max(value, slope * value), highest); this way round NaN stays NaN."""
+    return emit_minimum(builder, highest, emit_maximum(builder, value, builder.fmul(value, slope)))
+
+
 def _emit_call(builder: Any, name: str, *vectors: Any) -> Any:
     kind = ir.FunctionType(LLVM_VECTOR, [LLVM_VECTOR] * len(vectors))
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), vectors)

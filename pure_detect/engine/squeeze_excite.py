@@ -33,7 +33,7 @@ from pure_detect.engine.step import (
 # two layers, (HIDDEN, channels) each, stand in `w`. CHUNK (of `step.py`): neurons, or channels, of an item.
 SUM_ROWS, PIXELS, HIDDEN, REDUCE, REDUCE_BIAS, EXPAND, EXPAND_BIAS = range(OWN, OWN + 7)
 # scale_weights.
-WEIGHTS, FIRST_VECTORS, FIRST_PANELS, REST_VECTORS, GATES, BIAS, SCALED_BIAS, OUTPUTS = range(OWN, OWN + 8)
+WEIGHTS, FIRST_VECTORS, FIRST_PANELS, REST_VECTORS, GATES, BIAS, SCALED_BIAS, OUTPUTS, INPUTS = range(OWN, OWN + 9)
 ONE = np.float32(1)
 
 
@@ -116,11 +116,10 @@ def scale_weights(s, item, m):  # type: ignore[no-untyped-def]
     The first item also copies the biases, so that the convolution finds both in the arena.
     """
     x, w = m.x, m.w
-    channels = s[BLOCKS] * LANES
     vectors = s[FIRST_VECTORS] if item < s[FIRST_PANELS] else s[REST_VECTORS]
     block = panel_block(s[FIRST_VECTORS], s[FIRST_PANELS], s[REST_VECTORS], item)
-    at = block * LANES * channels
-    for c in range(channels):
+    at = block * LANES * s[INPUTS]
+    for c in range(s[INPUTS]):
         gate = broadcast(x[s[GATES] + c])
         for v in range(vectors):
             i = at + (c * vectors + v) * LANES

@@ -49,9 +49,9 @@ TWO, MISH_LINEAR = np.float32(2), np.float32(20)
 
 @shared
 def rows_of(s, item):  # type: ignore[no-untyped-def]
-    """Return an item's block, its first row and the one behind its last; an item is CHUNK rows of one block."""
-    first = item % s[CHUNKS] * s[CHUNK]
-    return item // s[CHUNKS], first, min(first + s[CHUNK], s[HEIGHT])
+    """Return an item's block, its first row and the one behind its last: a share of the rows of one block."""
+    share = item // s[BLOCKS]
+    return item % s[BLOCKS], share * s[HEIGHT] // s[CHUNKS], (share + 1) * s[HEIGHT] // s[CHUNKS]
 
 
 @shared

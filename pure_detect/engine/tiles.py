@@ -19,17 +19,16 @@ from pure_detect.engine.simd import (
     LLVM_INTEGERS,
     LLVM_VECTOR,
     emit_broadcast,
+    emit_clamp,
     emit_fma,
     emit_load,
-    emit_maximum,
-    emit_minimum,
     emit_store,
     pointer_to,
 )
 
 
 @cache
-def register_tiles(shapes: tuple[tuple[int, int], ...], unroll: int) -> Any:
+def register_tiles(shapes: tuple[tuple[int, int], ...], unroll: int, neighbours: bool = False) -> Any:
     """Return the inner loop of every matrix product: rows x vectors sums that stay in registers.
 
     The intrinsic is called as
@@ -43,7 +42,8 @@ def register_tiles(shapes: tuple[tuple[int, int], ...], unroll: int) -> Any:
             x[start + m * step + table[first + t] + u] * w[w_start + ((t * unroll + u) * vectors + v) * LANES])
 
     with clamp(a) = min(max(a, slope * a), highest): leaky ReLU, ReLU and ReLU6. The table of offsets is what makes
-    one loop serve all convolutions: its entries walk over kernel rows, kernel columns and blocks of channels.
+    one loop serve all convolutions: its entries walk over kernel rows, kernel columns and channels. With `neighbours`
+    both steps are taken to be LANES, which needs one register for all rows in place of one each.
     """
 
     @intrinsic
@@ -67,7 +67,10 @@ def register_tiles(shapes: tuple[tuple[int, int], ...], unroll: int) -> Any:
                 y_step,
                 y_block,
                 [emit_broadcast(b, limit) for limit in limits],
+                _is_clamp(b, limits),
             )
+            if neighbours:
+                at = at._replace(step=INDEX(LANES), y_step=INDEX(LANES))
             end = b.append_basic_block("end")
             choice = b.switch(b.add(b.mul(args[0], INDEX(64)), args[1]), end)
             for rows, vectors in shapes:
@@ -97,6 +100,14 @@ class TileAddresses(NamedTuple):
     y_step: Any
     y_block: Any
     limits: list[Any]
+    is_clamp: Any
+
+
+def _is_clamp(b: Any, limits: list[Any]) -> Any:
+    """Emit whether slope and highest value change anything."""
+    slope, highest = limits
+    one, infinity = ir.Constant(slope.type, 1.0), ir.Constant(slope.type, float("inf"))
+    return b.or_(b.fcmp_ordered("!=", slope, one), b.fcmp_ordered("!=", highest, infinity))
 
 
 def _emit_tile(b: Any, rows: int, vectors: int, unroll: int, at: TileAddresses) -> None:
@@ -108,7 +119,8 @@ def _emit_tile(b: Any, rows: int, vectors: int, unroll: int, at: TileAddresses) 
     t, weights = b.phi(INDEX), b.phi(at.weights.type)
     sums = [[b.phi(LLVM_VECTOR) for _ in range(vectors)] for _ in range(rows)]
     offset = b.load(b.gep(at.table, [t]))
-    sources = [b.gep(at.x, [b.add(offset, b.mul(at.step, INDEX(m)))]) for m in range(rows)]
+    source = b.gep(at.x, [offset])
+    sources = [b.gep(source, [b.mul(at.step, INDEX(m))]) for m in range(rows)]
     new: list[list[Any]] = [list(row) for row in sums]
     for u in range(unroll):
         columns = [emit_load(b, b.gep(weights, [INDEX((u * vectors + v) * LANES)])) for v in range(vectors)]
@@ -124,13 +136,17 @@ def _emit_tile(b: Any, rows: int, vectors: int, unroll: int, at: TileAddresses) 
     b.cbranch(b.icmp_signed("<", after, at.count), loop, done)
 
     b.position_at_end(done)
-    slope, highest = at.limits
-    for m in range(rows):
-        target = b.gep(at.y, [b.mul(at.y_step, INDEX(m))])
-        for v in range(vectors):
-            value = emit_maximum(b, new[m][v], b.fmul(new[m][v], slope))
-            value = emit_minimum(b, highest, value)  # this way round NaN stays NaN
-            emit_store(b, value, b.gep(target, [b.mul(at.y_block, INDEX(v))]))
+    clamp, plain, end = (b.append_basic_block(name) for name in ("clamp", "plain", "stored"))
+    b.cbranch(at.is_clamp, clamp, plain)
+    for block in (clamp, plain):
+        b.position_at_end(block)
+        for m in range(rows):
+            target = b.gep(at.y, [b.mul(at.y_step, INDEX(m))])
+            for v in range(vectors):
+                value = emit_clamp(b, new[m][v], *at.limits) if block is clamp else new[m][v]
+                emit_store(b, value, b.gep(target, [b.mul(at.y_block, INDEX(v))]))
+        b.branch(end)
+    b.position_at_end(end)
 
 
 @cache
@@ -170,7 +186,7 @@ def depthwise_tiles(shapes: tuple[tuple[int, int, int], ...]) -> Any:
                 b.position_at_end(case)
                 sums = _emit_depthwise(b, k, s, c, x_start, row, weights, first)
                 for column, total in enumerate(sums):
-                    value = emit_minimum(b, highest, emit_maximum(b, total, b.fmul(total, slope)))
+                    value = emit_clamp(b, total, slope, highest)
                     emit_store(b, value, b.gep(y_start, [INDEX(column * LANES)]))
                 b.branch(end)
             b.position_at_end(end)

@@ -31,10 +31,9 @@ from pure_detect.engine.simd import (
     LLVM_VECTOR,
     VECTOR,
     emit_broadcast,
+    emit_clamp,
     emit_fma,
     emit_load,
-    emit_maximum,
-    emit_minimum,
     emit_store,
     pointer_to,
 )
@@ -254,7 +253,7 @@ def transform_to_pixels(  # type: ignore[no-untyped-def]
             def body(source, target, added):  # type: ignore[no-untyped-def]
                 for k, value in enumerate(_emit_transformed(b, transform, source, INDEX(LANES))):
                     value = b.fadd(value, bias)
-                    value = emit_minimum(b, highest, emit_maximum(b, value, b.fmul(value, slope)))
+                    value = emit_clamp(b, value, slope, highest)
                     if adds:
                         value = b.fadd(value, emit_load(b, b.gep(added, [INDEX(k * LANES)])))
                     emit_store(b, value, b.gep(target, [INDEX(k * LANES)]))
