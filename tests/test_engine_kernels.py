@@ -277,6 +277,16 @@ def test_a_picture_read_by_something_else_than_a_convolution_goes_to_the_referen
     compare_by_largest(net.graph([net.conv(both, 2, kernel=1, name="end")]), units=64)
 
 
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (63, 65), (8, 4), (3, 5)])
+def test_outputs_lie_in_planes_whatever_their_size_and_whatever_is_before_them(height: int, width: int) -> None:
+    """The first is so large that it is written past the caches, where whole lines allow it."""
+
+    def define(net: Builder, x: Tensor) -> list[Tensor]:
+        return [net.conv(x, channels, kernel=1, name=f"end{channels}") for channels in (70, 3, 72)]
+
+    compare_by_largest(record((1, 20, height, width), define), units=64)
+
+
 def test_every_row_of_the_kernel_table_is_reached_by_a_small_network() -> None:
     def define(net: Builder, x: Tensor) -> Tensor:
         y = net.conv(x, 8, kernel=3, name="winograd")

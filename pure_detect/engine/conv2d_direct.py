@@ -30,16 +30,16 @@ from pure_detect.engine.step import (
     border,
     finish,
 )
-from pure_detect.engine.tiles import register_tiles, store_transposed
+from pure_detect.engine.tiles import register_tiles, store_transposed, store_transposed_past_cache
 
 (STEP, TABLE, COUNT, UNROLL, WEIGHTS, SCALED, BIAS, GROUP_BLOCKS, GROUP_PANELS, FIRST_VECTORS, FIRST_PANELS,
  REST_VECTORS, PANELS, PANEL_CHUNK, PIXELS, PLANAR_OUT, CHANNELS, PANEL_PARTS,
- ROW_PART) = range(OWN, OWN + 19)  # fmt: skip
+ ROW_PART, UNIT, PAST_CACHE) = range(OWN, OWN + 21)  # fmt: skip
 # STEP: from one output pixel's input to the next one's. UNROLL: how many neighbouring inputs an entry of the table
 # stands for, CHANNELS_AT_ONCE or COLUMNS_AT_ONCE or 1; ROW_PART: the part that does a row of tiles so. SCALED: whether
 # the weights lie in the arena, as squeeze_excite.py has scaled them. PIXELS: where maps lie without a border, all
-# pixels are one row of so many, else 0. PLANAR_OUT: where in `out` the network wants the result, plane after plane,
-# else -1.
+# pixels are one row of so many, else 0, and UNIT: pixels that no two items share. PLANAR_OUT: where in `out` the
+# network wants the result, plane after plane, else -1. PAST_CACHE: whether it is written past the caches.
 
 CHANNELS_AT_ONCE = min(LANES, 8)  # 40 channels are 5 times 8, but 2.5 times 16
 COLUMNS_AT_ONCE = 3  # of the picture's planes, where a kernel is so wide
@@ -73,8 +73,9 @@ def conv2d_direct(s, item, m):  # type: ignore[no-untyped-def]
     weights = x if s[SCALED] else m.w
     slope, highest = m.w[s[LIMITS]], m.w[s[LIMITS] + 1]
     if s[PIXELS] > 0:
-        first_row, last_row, first_pixel = 0, 1, share * s[PIXELS] // s[CHUNKS]
-        width = (share + 1) * s[PIXELS] // s[CHUNKS] - first_pixel
+        units = s[PIXELS] // s[UNIT]
+        first_row, last_row, first_pixel = 0, 1, share * units // s[CHUNKS] * s[UNIT]
+        width = (share + 1) * units // s[CHUNKS] * s[UNIT] - first_pixel
     else:
         first_row, last_row = share * s[HEIGHT] // s[CHUNKS], (share + 1) * s[HEIGHT] // s[CHUNKS]
         first_pixel, width = 0, s[COLUMNS]
@@ -172,7 +173,10 @@ def to_planes(s, x, at, channel, pixel, width, out):  # type: ignore[no-untyped-
     if lanes == LANES:
         done = width // LANES * LANES
         for i in range(0, done, LANES):
-            store_transposed(x, at + i * LANES, out, target + i, size)
+            if s[PAST_CACHE]:
+                store_transposed_past_cache(x, at + i * LANES, out, target + i, size)
+            else:
+                store_transposed(x, at + i * LANES, out, target + i, size)
     for lane in range(lanes):
         for i in range(done, width):
             out[target + lane * size + i] = x[at + i * LANES + lane]

@@ -17,7 +17,7 @@ from pure_detect.engine import packing, run, step, winograd_plan
 from pure_detect.engine.calls import COLUMNS_TILE_ROW, SINGLE_TILE_ROW, TILE_ROW
 from pure_detect.engine.emitter import L2_SHARE, Emitter
 from pure_detect.engine.fuse import Task
-from pure_detect.engine.layout import Map, odd_lines
+from pure_detect.engine.layout import LINE, Map, odd_lines
 from pure_detect.engine.placement import MIN_ITEMS, depthwise_parts, window_border
 from pure_detect.engine.simd import LANES
 from pure_detect.graph import Node
@@ -26,6 +26,7 @@ from pure_detect.ops.geometry import window_span
 Array = NDArray[Any]
 
 ROW_PARTS = {direct.CHANNELS_AT_ONCE: TILE_ROW, direct.COLUMNS_AT_ONCE: COLUMNS_TILE_ROW, 1: SINGLE_TILE_ROW}
+LARGE_OUTPUT = 1 << 18  # float32 of an output that would push everything else out of the second-level cache
 WORK = 200_000  # multiply-adds below which an item is not split further: some microseconds
 
 
@@ -87,19 +88,27 @@ def direct_chunks(e: Emitter, task: Task, x: Map, y: Map, numbers: Mapping[int, 
     weights, inputs = length * y.blocks * LANES, x.height * x.width * x.channels
     per_pixel = max(1, inputs // pixels)
     parts, panel_chunk = 1, panels
+    unit = LANES if dense and is_planar and pixels % LANES == 0 else 1
+    # a line of cache at a time: with AVX-512 that is a vector
+    past_cache = unit == LINE and numbers[direct.PLANAR_OUT] % LINE == 0 and math.prod(node.shape) >= LARGE_OUTPUT
     if weights > 2 * inputs and weights > 2 * L2_SHARE:
         panel_chunk = max(1, min(panels // MIN_ITEMS, L2_SHARE // (length * 2 * LANES)))
     else:
         most = max(12, min(256, L2_SHARE // per_pixel, -(-pixels // MIN_ITEMS)))
         most = max(most, min(-(-WORK // (length * y.channels)), pixels // 4))
-        parts = equal_parts(pixels, most) if dense else equal_parts(y.height, max(1, most // y.width))
+        parts = (
+            min(equal_parts(pixels, most), pixels // unit) if dense else equal_parts(y.height, max(1, most // y.width))
+        )
         if parts < 4:
             enough = max(1, min(panels, length * y.channels * pixels // parts // (WORK // 2)))
             panel_chunk = -(-panels // min(enough, 8))
     if is_planar:
-        widest = -(-pixels // parts) if dense else y.width
+        widest = -(-pixels // parts // unit) * unit if dense else y.width
         e.scratch = max(e.scratch, widest * LANES * direct.WIDEST)
-    return {direct.PIXELS: pixels if dense else 0, step.CHUNKS: parts, direct.PANEL_CHUNK: panel_chunk}
+    return {
+        direct.PIXELS: pixels if dense else 0, direct.UNIT: unit, step.CHUNKS: parts, direct.PANEL_CHUNK: panel_chunk,
+        direct.PAST_CACHE: int(past_cache),
+    }  # fmt: skip
 
 
 def equal_parts(length: int, most: int) -> int:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pure_detect import jit
 from pure_detect.engine import team
 from pure_detect.engine.fuse import Task
-from pure_detect.engine.layout import Map
+from pure_detect.engine.layout import LINE, Map
 from pure_detect.engine.plan import Plan, make_plan
 from pure_detect.engine.run import COUNTERS, machine_code, walk
-from pure_detect.engine.weights import aligned
+from pure_detect.engine.weights import aligned, from_line
 from pure_detect.graph import Graph
 from pure_detect.ops import OPS
 from pure_detect.ops.geometry import Padding
@@ -144,11 +144,11 @@ class Runner:
         """
         for index in range(len(self.outputs)):
             if _references(self.outputs, index) == HELD_BY_NOBODY:
-                return self.outputs[index]
-        self.outputs.append(np.empty(max(1, self.plan.output_size), np.float32))
+                return from_line(self.outputs[index])
+        self.outputs.append(np.empty(self.plan.output_size + LINE, np.float32))
         if len(self.outputs) > 4:
             del self.outputs[0]
-        return self.outputs[-1]
+        return from_line(self.outputs[-1])
 
     def _results(self, out: Array) -> dict[str, Array]:
         planar = self.plan.planar

@@ -123,9 +123,11 @@ def emit_load(builder: Any, pointer: Any) -> Any:
     return value
 
 
-def emit_store(builder: Any, value: Any, pointer: Any) -> None:
-    """Emit the storing of a vector to a float's address."""
-    builder.store(value, builder.bitcast(pointer, LLVM_VECTOR.as_pointer())).align = 4
+def emit_store(builder: Any, value: Any, pointer: Any) -> Any:
+    """Emit the storing of a vector to a float's address; return the instruction."""
+    stored = builder.store(value, builder.bitcast(pointer, LLVM_VECTOR.as_pointer()))
+    stored.align = 4
+    return stored
 
 
 def emit_broadcast(builder: Any, scalar: Any) -> Any:

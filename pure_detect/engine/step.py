@@ -39,7 +39,7 @@ ACTIVATION, LIMITS = 15, 16  # LIMITS: where slope and highest of the clamp stan
 R, R_PLANE, R_ROW = 17, 18, 19  # the place of what is added after the activation; R < 0: nothing
 CHUNK, CHUNKS = 20, 21  # how many rows (or pixels) an item has, and how many such parts there are
 OWN = 22  # where a kernel's own numbers begin
-DEPTHWISE_OWN = 42  # where those of a depthwise convolution begin, which may stand beside a 1x1 convolution's
+DEPTHWISE_OWN = 43  # where those of a depthwise convolution begin, which may stand beside a 1x1 convolution's
 
 # Activations that the clamp min(max(a, slope a), highest) cannot say.
 CLAMP, SIGMOID, HARD_SIGMOID, HARD_SIGMOID_TF, HARD_SWISH, SWISH, MISH = range(7)

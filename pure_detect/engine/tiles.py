@@ -226,28 +226,47 @@ def _emit_depthwise(
     return new
 
 
-@intrinsic
-def store_transposed(typingctx, x, at, y, y_start, y_row):  # type: ignore[no-untyped-def]
-    """Set y[y_start + l * y_row + i] = x[at + i * LANES + l] for all i, l < LANES."""
-    n = types.intp
+def _transposed_store(past_cache: bool) -> Any:
+    """Return the intrinsic that sets y[y_start + l * y_row + i] = x[at + i * LANES + l] for all i, l < LANES.
 
-    def codegen(context, b, sig, args):  # type: ignore[no-untyped-def]
-        source = pointer_to(context, b, sig.args[0], *args[:2])
-        target = pointer_to(context, b, sig.args[2], *args[2:4])
-        rows = [emit_load(b, b.gep(source, [INDEX(i * LANES)])) for i in range(LANES)]
-        half = LANES // 2
-        while half:  # exchange ever smaller quarters between pairs of rows
-            for i in range(LANES):
-                if i & half:
-                    continue
-                upper, lower = rows[i], rows[i + half]
-                first = [k if not k & half else LANES + k - half for k in range(LANES)]
-                second = [k + half if not k & half else LANES + k for k in range(LANES)]
-                rows[i] = b.shuffle_vector(upper, lower, ir.Constant(LLVM_INTEGERS, first))
-                rows[i + half] = b.shuffle_vector(upper, lower, ir.Constant(LLVM_INTEGERS, second))
-            half //= 2
-        for i, row in enumerate(rows):
-            emit_store(b, row, b.gep(target, [b.mul(args[4], INDEX(i))]))
-        return context.get_dummy_value()
+    Past the cache go whole lines at addresses that are multiples of a line.
+    """
 
-    return types.void(x, n, y, n, n), codegen
+    @intrinsic
+    def store_transposed(typingctx, x, at, y, y_start, y_row):  # type: ignore[no-untyped-def]
+        n = types.intp
+
+        def codegen(context, b, sig, args):  # type: ignore[no-untyped-def]
+            source = pointer_to(context, b, sig.args[0], *args[:2])
+            target = pointer_to(context, b, sig.args[2], *args[2:4])
+            rows = _emit_transposed(b, [emit_load(b, b.gep(source, [INDEX(i * LANES)])) for i in range(LANES)])
+            for i, row in enumerate(rows):
+                stored = emit_store(b, row, b.gep(target, [b.mul(args[4], INDEX(i))]))
+                if past_cache:
+                    stored.align = 4 * LANES
+                    stored.set_metadata("nontemporal", b.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+            return context.get_dummy_value()
+
+        return types.void(x, n, y, n, n), codegen
+
+    return store_transposed
+
+
+def _emit_transposed(b: Any, rows: list[Any]) -> list[Any]:
+    """Emit the transposition of LANES vectors: exchange ever smaller quarters between pairs of rows."""
+    half = LANES // 2
+    while half:
+        for i in range(LANES):
+            if i & half:
+                continue
+            upper, lower = rows[i], rows[i + half]
+            first = [k if not k & half else LANES + k - half for k in range(LANES)]
+            second = [k + half if not k & half else LANES + k for k in range(LANES)]
+            rows[i] = b.shuffle_vector(upper, lower, ir.Constant(LLVM_INTEGERS, first))
+            rows[i + half] = b.shuffle_vector(upper, lower, ir.Constant(LLVM_INTEGERS, second))
+        half //= 2
+    return rows
+
+
+store_transposed = _transposed_store(past_cache=False)
+store_transposed_past_cache = _transposed_store(past_cache=True)

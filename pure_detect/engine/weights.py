@@ -49,6 +49,9 @@ class Packed:
 
 def aligned(size: int) -> Array:
     """Return `size` zeros, float32, that begin with a line of cache, and one line to spare."""
-    raw = np.zeros(size + 2 * LINE, np.float32)
-    start = -(raw.ctypes.data // 4) % LINE
-    return raw[start : start + size + LINE]
+    return from_line(np.zeros(size + 2 * LINE, np.float32))[: size + LINE]
+
+
+def from_line(array: Array) -> Array:
+    """Return what of a float32 array follows the first beginning of a line of cache in it."""
+    return array[-(array.ctypes.data // 4) % LINE :]
