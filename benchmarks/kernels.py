@@ -31,6 +31,7 @@ from pure_detect.engine.executor import FastExecutor
 from pure_detect.engine.plan import Plan
 from pure_detect.engine.run import COUNTERS, walk
 from pure_detect.engine.simd import ISA, LANES
+from pure_detect.engine.weights import aligned
 from pure_detect.files import atomic_path
 from pure_detect.random_weights import random_parameters
 from pure_detect.registry import find_network
@@ -80,7 +81,7 @@ def layer_times(network: str, seconds: float) -> list[dict[str, Any]]:
     x = np.random.default_rng(0).random((1, *graph.input.shape), np.float32)
     executor(x)
     runner = executor.runner()
-    plan, image, out = runner.plan, x.reshape(-1), np.empty(max(1, runner.plan.output_size), np.float32)
+    plan, image, out = runner.plan, x.reshape(-1), aligned(runner.plan.output_size)
     counters = np.zeros(len(plan.steps) * COUNTERS, np.int64)
 
     def run(index: int) -> None:
