@@ -40,7 +40,8 @@ def test_the_report_holds_every_block_and_the_ratio_of_the_medians(tmp_path: Pat
     for entry in entries.values():
         assert len(entry["blocks"]) == 2
         assert entry["difference"] < 1e-4
-        assert min(block["median"] for block in entry["blocks"]) >= entry["best"] > 0
+        assert all(block["median"] >= block["best"] > 0 for block in entry["blocks"])
+        assert entry["best"] in [block["best"] for block in entry["blocks"]]  # a disturbed block's does not count
         assert entry["first_outputs"] > 0
         assert entry["peak_memory"] > 1e7
     ratio = entries["ours"]["median"] / entries["onnxruntime"]["median"]
