@@ -6,6 +6,7 @@ import os
 import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,24 @@ def test_helper_threads_that_come_late_disturb_no_later_inference(
         held.set()
     for _ in range(20):
         assert all(np.array_equal(expected[name], value) for name, value in fast(x).items())
+
+
+def test_a_network_waits_for_its_own_kernels_and_for_no_others(tmp_path: Path) -> None:
+    run_python(
+        """
+import numpy as np
+from pure_detect.engine.executor import FastExecutor
+from pure_detect.graph import Builder
+net = Builder((3, 8, 8))
+graph = net.graph([net.conv(net.image, 4, kernel=3, bias=False, name="conv")])
+FastExecutor(graph, {"conv.weight": np.ones((4, 3, 3, 3), np.float32)})(np.ones((1, 3, 8, 8), np.float32))
+print()
+""",
+        timeout=300,
+        NUMBA_CACHE_DIR=str(tmp_path),
+    )
+    compiled = {path.name.split("-")[0].split(".")[1] for path in tmp_path.rglob("*.nbi")}
+    assert compiled == {"walk", "read_image", "conv2d_direct", "columns_tile_row", "activate_and_add"}
 
 
 @pytest.mark.parametrize(

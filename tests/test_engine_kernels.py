@@ -279,10 +279,11 @@ def test_a_picture_read_by_something_else_than_a_convolution_goes_to_the_referen
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (63, 65), (8, 4), (3, 5)])
 def test_outputs_lie_in_planes_whatever_their_size_and_whatever_is_before_them(height: int, width: int) -> None:
-    """The first is so large that it is written past the caches, where whole lines allow it."""
+    """The first is so large that it is written past the caches, in whole lines; the odd one moves the next off them."""
 
     def define(net: Builder, x: Tensor) -> list[Tensor]:
-        return [net.conv(x, channels, kernel=1, name=f"end{channels}") for channels in (70, 3, 72)]
+        odd = net.max_pool(x, kernel=3, stride=3, name="pool")
+        return [net.conv(y, channels, kernel=1, name=f"end{channels}") for y, channels in ((x, 70), (odd, 3), (x, 72))]
 
     compare_by_largest(record((1, 20, height, width), define), units=64)
 

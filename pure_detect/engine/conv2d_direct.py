@@ -29,6 +29,7 @@ from pure_detect.engine.step import (
     Y,
     border,
     finish,
+    share_of,
 )
 from pure_detect.engine.tiles import register_tiles, store_transposed, store_transposed_past_cache
 
@@ -73,11 +74,10 @@ def conv2d_direct(s, item, m):  # type: ignore[no-untyped-def]
     weights = x if s[SCALED] else m.w
     slope, highest = m.w[s[LIMITS]], m.w[s[LIMITS] + 1]
     if s[PIXELS] > 0:
-        units = s[PIXELS] // s[UNIT]
-        first_row, last_row, first_pixel = 0, 1, share * units // s[CHUNKS] * s[UNIT]
-        width = (share + 1) * units // s[CHUNKS] * s[UNIT] - first_pixel
+        first, last = share_of(share, s[PIXELS] // s[UNIT], s[CHUNKS])
+        first_row, last_row, first_pixel, width = 0, 1, first * s[UNIT], (last - first) * s[UNIT]
     else:
-        first_row, last_row = share * s[HEIGHT] // s[CHUNKS], (share + 1) * s[HEIGHT] // s[CHUNKS]
+        first_row, last_row = share_of(share, s[HEIGHT], s[CHUNKS])
         first_pixel, width = 0, s[COLUMNS]
     for panel in range(panel_part * s[PANEL_CHUNK], min((panel_part + 1) * s[PANEL_CHUNK], s[PANELS])):
         group, local = panel // s[GROUP_PANELS], panel % s[GROUP_PANELS]
@@ -108,19 +108,27 @@ ROW_KINDS = (
 )  # fmt: skip
 
 
-@part(*ROW_KINDS)
-def tile_row(  # type: ignore[no-untyped-def]
-    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+@inline
+def cover(  # type: ignore[no-untyped-def]
+    any_tile, s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
 ):
-    """Cover `width` neighbouring pixels of one panel with tiles."""
+    """Cover `width` pixels of one panel with tiles of a kind."""
     bias, start, at = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT] * s[UNROLL], 0
     while at < width:
         rows = rows_of_next(width - at, vectors)
-        tile(
+        any_tile(
             vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT], weights, start, bias,
             x, target + at * LANES, LANES, plane, slope, highest,
         )  # fmt: skip
         at += rows
+
+
+@part(*ROW_KINDS)
+def tile_row(  # type: ignore[no-untyped-def]
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+):
+    """Compute a row of neighbouring pixels, some channels at once."""
+    cover(tile, s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest)
 
 
 @part(*ROW_KINDS)
@@ -128,14 +136,7 @@ def columns_tile_row(  # type: ignore[no-untyped-def]
     s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
 ):
     """Do the same where the input lies in planes, some kernel columns at once."""
-    bias, start, at = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT] * s[UNROLL], 0
-    while at < width:
-        rows = rows_of_next(width - at, vectors)
-        columns_tile(
-            vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT], weights, start, bias,
-            x, target + at * LANES, LANES, plane, slope, highest,
-        )  # fmt: skip
-        at += rows
+    cover(columns_tile, s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest)
 
 
 @part(*ROW_KINDS)
@@ -143,14 +144,7 @@ def single_tile_row(  # type: ignore[no-untyped-def]
     s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
 ):
     """Do the same one input at a time, whatever the step."""
-    bias, start, at = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT] * s[UNROLL], 0
-    while at < width:
-        rows = rows_of_next(width - at, vectors)
-        single_tile(
-            vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT], weights, start, bias,
-            x, target + at * LANES, LANES, plane, slope, highest,
-        )  # fmt: skip
-        at += rows
+    cover(single_tile, s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest)
 
 
 _tile_row = caller(tile_row)

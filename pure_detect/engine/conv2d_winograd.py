@@ -43,6 +43,7 @@ from pure_detect.engine.step import (
     Y,
     border,
     finish,
+    share_of,
 )
 from pure_detect.engine.winograd_product import AHEAD, ROWS, product
 from pure_detect.engine.winograd_transforms import (
@@ -76,7 +77,7 @@ def conv2d_winograd(s, item, m):  # type: ignore[no-untyped-def]
         first_panel, last_panel = item, item + 1
     else:
         share, block = item % s[CHUNKS], item // s[CHUNKS]
-        first, last = share * s[TILES] // s[CHUNKS], (share + 1) * s[TILES] // s[CHUNKS]
+        first, last = share_of(share, s[TILES], s[CHUNKS])
         first_block, last_block, origin, tiles = block, block + 1, 0, s[TILES]
         if s[PHASE] == STRIPS:
             first_block, last_block, origin, tiles = 0, s[INPUTS], first, last - first

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from numba import types
 
-from pure_detect.engine import calls
-from pure_detect.engine.calls import caller, kernel, part
+from pure_detect.engine.calls import DEPTHWISE_ROW, caller, kernel, part
 from pure_detect.engine.simd import FLOATS, INTEGERS, LANES, ZERO, broadcast, fma, inline, load, shared, store
 from pure_detect.engine.step import (
     COLUMNS,
@@ -93,7 +92,7 @@ def depthwise_rows(m, s, block, first, last, source, source_row):  # type: ignor
     for row in range(first, last):
         target = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]
         begin = source + (row - first) * s[STRIDE] * source_row
-        _depthwise_row(m.parts[calls.DEPTHWISE_ROW], (s, block, m.x, begin, source_row, m.w, target))
+        _depthwise_row(m.parts[DEPTHWISE_ROW], (s, block, m.x, begin, source_row, m.w, target))
     finish_rows(m, s, block, first, last)
 
 

@@ -18,7 +18,7 @@ from pure_detect.engine.calls import COLUMNS_TILE_ROW, SINGLE_TILE_ROW, TILE_ROW
 from pure_detect.engine.emitter import L2_SHARE, Emitter
 from pure_detect.engine.fuse import Task
 from pure_detect.engine.layout import LINE, Map, odd_lines
-from pure_detect.engine.placement import MIN_ITEMS, depthwise_parts, window_border
+from pure_detect.engine.placement import MIN_ITEMS, depthwise_parts, even_parts, window_border
 from pure_detect.engine.simd import LANES
 from pure_detect.graph import Node
 from pure_detect.ops.geometry import window_span
@@ -96,9 +96,10 @@ def direct_chunks(e: Emitter, task: Task, x: Map, y: Map, numbers: Mapping[int, 
     else:
         most = max(12, min(256, L2_SHARE // per_pixel, -(-pixels // MIN_ITEMS)))
         most = max(most, min(-(-WORK // (length * y.channels)), pixels // 4))
-        parts = (
-            min(equal_parts(pixels, most), pixels // unit) if dense else equal_parts(y.height, max(1, most // y.width))
-        )
+        if dense:
+            parts = min(parts_for_tiles(pixels, most), pixels // unit)
+        else:
+            parts = even_parts(y.height, -(-y.height // max(1, most // y.width)))
         if parts < 4:
             enough = max(1, min(panels, length * y.channels * pixels // parts // (WORK // 2)))
             panel_chunk = -(-panels // min(enough, 8))
@@ -111,17 +112,17 @@ def direct_chunks(e: Emitter, task: Task, x: Map, y: Map, numbers: Mapping[int, 
     }  # fmt: skip
 
 
-def equal_parts(length: int, most: int) -> int:
-    """Return into how many parts of at most so many pixels (or rows) a step is split.
+def parts_for_tiles(pixels: int, most: int) -> int:
+    """Return into how many parts of at most so many pixels a step is split.
 
-    An even number ends at one time on two threads, or four; of the next ones the one that makes the largest tiles.
+    Of the next even numbers (see `even_parts`) it is the one that makes the largest tiles.
     """
-    least = -(-length // most)
+    least = -(-pixels // most)
     if least == 1:
         return 1
 
     def rows(parts: int) -> float:
-        share = -(-length // parts)
+        share = -(-pixels // parts)
         return share / -(-share // direct.BEST[1])
 
     return max(range(least + least % 2, max(least * 5 // 4, least + 2) + 1, 2), key=rows)

@@ -75,7 +75,7 @@ def emit_two_layers(e: Emitter, task: Task, source: Map, sums: Map, gates: Map) 
     e.step(
         run.HIDDEN_UNITS, task, -(-units // unit_chunk),
         {
-            step.X: sums.place.offset, step.Y: hidden.place.offset, step.CHUNK: unit_chunk,
+            step.X: sums.place.offset, step.Y: hidden.place.offset, squeeze_excite.CHUNK: unit_chunk,
             squeeze_excite.SUM_ROWS: sums.width // channels, squeeze_excite.PIXELS: source.height * source.width,
             squeeze_excite.REDUCE: matrix(e, squeeze.reduce, units, channels, transposed=False),
             squeeze_excite.REDUCE_BIAS: plain_bias(e, squeeze.reduce, units),
@@ -85,7 +85,7 @@ def emit_two_layers(e: Emitter, task: Task, source: Map, sums: Map, gates: Map) 
     e.step(
         run.CHANNEL_GATES, task, -(-channels // gate_chunk),
         {
-            step.X: hidden.place.offset, step.Y: gates.place.offset, step.CHUNK: gate_chunk,
+            step.X: hidden.place.offset, step.Y: gates.place.offset, squeeze_excite.CHUNK: gate_chunk,
             squeeze_excite.EXPAND: matrix(e, squeeze.expand, units, channels, transposed=True),
             squeeze_excite.EXPAND_BIAS: plain_bias(e, squeeze.expand, channels),
             **common, **e.activation_numbers(squeeze.gate),

@@ -12,7 +12,7 @@ from pure_detect.engine import conv2d_direct as direct
 from pure_detect.engine import depthwise_conv2d as depthwise
 from pure_detect.engine.calls import kernel
 from pure_detect.engine.simd import LANES, inline, load, shared, store
-from pure_detect.engine.step import BLOCKS, CHUNKS, DEPTHWISE_OWN, HEIGHT, X_ROW, X, finish, zeros
+from pure_detect.engine.step import BLOCKS, CHUNKS, DEPTHWISE_OWN, HEIGHT, X_ROW, X, finish, share_of, zeros
 
 (STRIP, ROW, PLANE, EXPANDED_HEIGHT, EXPANDED_COLUMNS, ABOVE, BEFORE, AFTER, EXPAND_ACTIVATION,
  EXPAND_LIMITS, PANELS) = range(DEPTHWISE_OWN + 10, DEPTHWISE_OWN + 21)  # fmt: skip
@@ -25,7 +25,7 @@ def expand_depthwise(s, item, m):  # type: ignore[no-untyped-def]
     x, scratch, share, panel = m.x, m.scratch, item // s[PANELS], item % s[PANELS]
     vectors = s[direct.FIRST_VECTORS] if panel < s[direct.FIRST_PANELS] else s[direct.REST_VECTORS]
     block = direct.panel_block(s[direct.FIRST_VECTORS], s[direct.FIRST_PANELS], s[direct.REST_VECTORS], panel)
-    first, last = share * s[HEIGHT] // s[CHUNKS], (share + 1) * s[HEIGHT] // s[CHUNKS]
+    first, last = share_of(share, s[HEIGHT], s[CHUNKS])
     filled = first * s[depthwise.STRIDE] - s[ABOVE]
     base = filled
     for strip in range(first, last, s[STRIP]):

@@ -93,7 +93,7 @@ def inline(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def shared(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Declare a helper of kernels that is compiled once and called from several places."""
+    """Declare a helper of kernels that is compiled by itself, and once more with each of them: for what is small."""
     return numba.njit(error_model="numpy", nogil=True)(function)
 
 

@@ -16,7 +16,6 @@ from pure_detect.engine.simd import LANES, ZERO, broadcast, fma, lane_sum, load,
 from pure_detect.engine.step import (
     ACTIVATION,
     BLOCKS,
-    CHUNK,
     COLUMNS,
     HEIGHT,
     LIMITS,
@@ -30,8 +29,8 @@ from pure_detect.engine.step import (
 )
 
 # hidden_units and channel_gates. SUM_ROWS: how many rows of sums there are. REDUCE, EXPAND: where the weights of the
-# two layers, (HIDDEN, channels) each, stand in `w`. CHUNK (of `step.py`): neurons, or channels, of an item.
-SUM_ROWS, PIXELS, HIDDEN, REDUCE, REDUCE_BIAS, EXPAND, EXPAND_BIAS = range(OWN, OWN + 7)
+# two layers, (HIDDEN, channels) each, stand in `w`. CHUNK: neurons, or channels, of an item.
+SUM_ROWS, PIXELS, HIDDEN, REDUCE, REDUCE_BIAS, EXPAND, EXPAND_BIAS, CHUNK = range(OWN, OWN + 8)
 # scale_weights.
 WEIGHTS, FIRST_VECTORS, FIRST_PANELS, REST_VECTORS, GATES, BIAS, SCALED_BIAS, OUTPUTS, INPUTS = range(OWN, OWN + 9)
 ONE = np.float32(1)

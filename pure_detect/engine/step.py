@@ -37,9 +37,9 @@ HEIGHT, COLUMNS, BLOCKS = 8, 9, 10  # of the output
 TOP, LEFT, BOTTOM, RIGHT = 11, 12, 13, 14  # the output's border
 ACTIVATION, LIMITS = 15, 16  # LIMITS: where slope and highest of the clamp stand in `w`
 R, R_PLANE, R_ROW = 17, 18, 19  # the place of what is added after the activation; R < 0: nothing
-CHUNK, CHUNKS = 20, 21  # how many rows (or pixels) an item has, and how many such parts there are
-OWN = 22  # where a kernel's own numbers begin
-DEPTHWISE_OWN = 43  # where those of a depthwise convolution begin, which may stand beside a 1x1 convolution's
+CHUNKS = 20  # into how many parts the rows (or pixels, or tiles) are split
+OWN = 21  # where a kernel's own numbers begin
+DEPTHWISE_OWN = 42  # where those of a depthwise convolution begin, which may stand beside a 1x1 convolution's
 
 # Activations that the clamp min(max(a, slope a), highest) cannot say.
 CLAMP, SIGMOID, HARD_SIGMOID, HARD_SIGMOID_TF, HARD_SWISH, SWISH, MISH = range(7)
@@ -48,10 +48,16 @@ TWO, MISH_LINEAR = np.float32(2), np.float32(20)
 
 
 @shared
+def share_of(share, length, parts):  # type: ignore[no-untyped-def]
+    """Return where one of so many nearly equal parts of a length begins and ends."""
+    return share * length // parts, (share + 1) * length // parts
+
+
+@shared
 def rows_of(s, item):  # type: ignore[no-untyped-def]
     """Return an item's block, its first row and the one behind its last: a share of the rows of one block."""
-    share = item // s[BLOCKS]
-    return item % s[BLOCKS], share * s[HEIGHT] // s[CHUNKS], (share + 1) * s[HEIGHT] // s[CHUNKS]
+    first, last = share_of(item // s[BLOCKS], s[HEIGHT], s[CHUNKS])
+    return item % s[BLOCKS], first, last
 
 
 @shared
