@@ -50,8 +50,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"Float32, random weights, batch norm folded for all. Milliseconds a call: median over {result['blocks']} "
         f"blocks of the median within a block ({result['seconds']:g} s timed after warm-up), the best single call in "
         "brackets. Every block is a fresh process; the engines' order rotates. Ratio: ours to the fastest peer, "
-        "smaller is better. An engine whose outputs differ from the float64 reference's by more than "
-        f"{result['bound']:g} of an output's largest magnitude is not timed.",
+        "smaller is better. Difference from float64: of the outputs from the reference's, as a share of an output's "
+        f"largest magnitude; over {result['bound']:g} an engine is not timed.",
         "",
     ]
     settings = sorted({(case["threads"], case["batch"]) for case in result["cases"]})
@@ -72,6 +72,7 @@ def _tables(cases: list[dict[str, Any]]) -> list[str]:
         ("Time, ms", lambda entry: f"{1e3 * entry['median']:.2f} ({1e3 * entry['best']:.2f})", True),
         ("Process start to first outputs, s", lambda entry: f"{entry['first_outputs']:.2f}", False),
         ("Peak memory, MB", lambda entry: f"{entry['peak_memory'] / 1e6:.0f}", False),
+        ("Difference from float64", lambda entry: f"{entry['difference']:.1e}", False),
     )
     lines = []
     for heading, cell, with_ratio in tables:

@@ -16,7 +16,7 @@ from pure_detect.engine import expand_depthwise as fused
 from pure_detect.engine import packing, run, step, winograd_plan
 from pure_detect.engine.calls import COLUMNS_TILE_ROW, SINGLE_TILE_ROW, TILE_ROW
 from pure_detect.engine.emitter import L2_SHARE, Emitter
-from pure_detect.engine.fuse import Task
+from pure_detect.engine.fuse import Task, is_pointwise
 from pure_detect.engine.layout import LINE, Map, odd_lines
 from pure_detect.engine.placement import MIN_ITEMS, depthwise_parts, even_parts, window_border
 from pure_detect.engine.simd import LANES
@@ -49,7 +49,7 @@ def emit_direct(e: Emitter, task: Task) -> None:
         direct.ROW_PART: ROW_PARTS[unroll], direct.BIAS: e.bias(task), direct.GROUP_BLOCKS: blocks // groups,
         direct.FIRST_VECTORS: panels.first_vectors, direct.FIRST_PANELS: panels.first_panels,
         direct.REST_VECTORS: panels.rest_vectors, direct.GROUP_PANELS: panels.panels,
-        direct.PLANAR_OUT: -1, direct.CHANNELS: O,
+        direct.CHANNELS: O,
     }  # fmt: skip
     numbers[direct.PANELS] = numbers[direct.GROUP_PANELS] * groups
     if task.squeeze:
@@ -57,15 +57,35 @@ def emit_direct(e: Emitter, task: Task) -> None:
         numbers |= {direct.WEIGHTS: scaled, direct.SCALED: 1, direct.BIAS: scaled + length * blocks * LANES}
     else:
         numbers[direct.WEIGHTS] = panel_weights(e, task, unroll, by_columns=unroll == direct.COLUMNS_AT_ONCE)
-    if task.output in e.graph.outputs and not e.users.get(task.output):
-        e.planar[task.output] = e.output_size
-        numbers[direct.PLANAR_OUT] = e.output_size
-        e.output_size += math.prod(node.shape)
+    numbers |= planar_numbers(e, task)
     numbers |= e.residual_numbers(task)
     numbers |= direct_chunks(e, task, x, y, numbers, length)
     numbers[direct.PANEL_PARTS] = -(-numbers[direct.PANELS] // numbers[direct.PANEL_CHUNK])
     items = numbers[step.CHUNKS] * numbers[direct.PANEL_PARTS]
     e.step(run.DIRECT, task, items, numbers, x=x, y=y)
+
+
+def planar_numbers(e: Emitter, task: Task) -> dict[int, int]:
+    """Return where in the array of outputs a convolution writes, plane after plane, if its result is one."""
+    if task.output not in e.graph.outputs or e.users.get(task.output):
+        return {direct.PLANAR_OUT: -1}
+    e.planar[task.output] = at = e.output_size
+    e.output_size += math.prod(task.main.shape)
+    return {direct.PLANAR_OUT: at}
+
+
+def is_dense(e: Emitter, task: Task, numbers: Mapping[int, int]) -> bool:
+    """Tell whether all pixels of a 1x1 convolution can be taken as one row: no map has a border."""
+    x, y = e.maps[task.inputs[0]], e.maps[task.output]
+    maps = [x, *([] if numbers[direct.PLANAR_OUT] >= 0 else [y]), *([e.maps[task.residual]] if task.residual else [])]
+    return is_pointwise(task.main) and x.lanes > 1 and all(m.is_dense for m in maps)
+
+
+def is_past_cache(node: Node, numbers: Mapping[int, int], dense: bool) -> bool:
+    """Tell whether an output is written past the caches: a line at a time, which with AVX-512 is a vector."""
+    at, pixels = numbers[direct.PLANAR_OUT], math.prod(node.shape[1:])
+    whole_lines = dense and LANES == LINE and at % LINE == 0 and pixels % LINE == 0
+    return at >= 0 and whole_lines and math.prod(node.shape) >= LARGE_OUTPUT
 
 
 def unroll_of(conv: Node, x: Map) -> int:
@@ -78,19 +98,12 @@ def unroll_of(conv: Node, x: Map) -> int:
 
 def direct_chunks(e: Emitter, task: Task, x: Map, y: Map, numbers: Mapping[int, int], length: int) -> dict[int, int]:
     """Return how a convolution is split: by pixels where the map is the larger, by channels where the weights are."""
-    node = task.main
-    residual = e.maps[task.residual] if task.residual else None
-    pointwise = node.parameters["weight"].shape[2:] == (1, 1) and node.attributes["stride"] == (1, 1)
-    is_planar = numbers[direct.PLANAR_OUT] >= 0
-    dense = pointwise and not any(node.attributes["padding"]) and x.lanes > 1 and x.is_dense
-    dense = dense and (is_planar or y.is_dense) and (residual is None or residual.is_dense)
+    node, is_planar, dense = task.main, numbers[direct.PLANAR_OUT] >= 0, is_dense(e, task, numbers)
     pixels, panels = y.height * y.width, numbers[direct.PANELS]
     weights, inputs = length * y.blocks * LANES, x.height * x.width * x.channels
     per_pixel = max(1, inputs // pixels)
     parts, panel_chunk = 1, panels
     unit = LANES if dense and is_planar and pixels % LANES == 0 else 1
-    # a line of cache at a time: with AVX-512 that is a vector
-    past_cache = unit == LINE and numbers[direct.PLANAR_OUT] % LINE == 0 and math.prod(node.shape) >= LARGE_OUTPUT
     if weights > 2 * inputs and weights > 2 * L2_SHARE:
         panel_chunk = max(1, min(panels // MIN_ITEMS, L2_SHARE // (length * 2 * LANES)))
     else:
@@ -108,7 +121,7 @@ def direct_chunks(e: Emitter, task: Task, x: Map, y: Map, numbers: Mapping[int, 
         e.scratch = max(e.scratch, widest * LANES * direct.WIDEST)
     return {
         direct.PIXELS: pixels if dense else 0, direct.UNIT: unit, step.CHUNKS: parts, direct.PANEL_CHUNK: panel_chunk,
-        direct.PAST_CACHE: int(past_cache),
+        direct.PAST_CACHE: int(is_past_cache(node, numbers, dense)),
     }  # fmt: skip
 
 

@@ -43,6 +43,8 @@ def emit_gates(e: Emitter, task: Task) -> None:
         )  # fmt: skip
     emit_two_layers(e, task, source, sums, gates)
     conv = e.placement.gated(squeeze)
+    if e.placement.kernel_of(conv.output) == "conv2d_amx":
+        return  # which multiplies its input itself
     outputs = -(-conv.main.shape[0] // LANES)
     panels = packing.panels_of(outputs)
     unroll = direct.CHANNELS_AT_ONCE

@@ -137,7 +137,7 @@ class _Fuser:
             return
         alone = len(self.users[before.output]) == 1 and before.output not in self.wanted
         plain = before.kind == "conv2d" and before.residual is None and before.squeeze is None
-        if alone and plain and _is_pointwise(before.main) and before.inputs[0] != self.graph.input.name:
+        if alone and plain and is_pointwise(before.main) and before.inputs[0] != self.graph.input.name:
             task.expand = self.tasks.pop()
             task.inputs = before.inputs
 
@@ -171,7 +171,7 @@ class _Fuser:
         nodes, parts = [pool], []
         for _ in range(2):
             conv = self.only_user(nodes[-1], "conv2d")
-            if conv is None or not _is_pointwise(conv):
+            if conv is None or not is_pointwise(conv):
                 return None
             nodes.append(conv)
             activation = self.only_user(conv, "activation")
@@ -183,7 +183,7 @@ class _Fuser:
         if multiply is None or multiply.inputs != (source, nodes[-1].name):
             return None
         conv = self.only_user(multiply, "conv2d")
-        if conv is None or not _is_pointwise(conv) or source not in self.made:
+        if conv is None or not is_pointwise(conv) or source not in self.made:
             return None
         found = Squeeze(source, parts[0][0], parts[0][1], parts[1][0], parts[1][1])
         self.squeezed[conv.name] = found
@@ -196,7 +196,7 @@ def is_depthwise(conv: Node) -> bool:
     return conv.attributes["groups"] == channels > 1 and per_group == 1
 
 
-def _is_pointwise(conv: Node) -> bool:
+def is_pointwise(conv: Node) -> bool:
     """Tell whether a convolution mixes the channels of each pixel alone."""
     a = conv.attributes
     return (

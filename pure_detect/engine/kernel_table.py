@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pure_detect.engine import emit_convolutions, emit_maps, winograd_plan
+from pure_detect.engine import amx, emit_amx, emit_convolutions, emit_maps, winograd_plan
 from pure_detect.engine.emitter import Emitter
 from pure_detect.engine.fuse import Task, is_depthwise
 from pure_detect.engine.placement import Placement
@@ -47,6 +47,12 @@ def _is_winograd(task: Task, placement: Placement) -> bool:
     return allowed and task.kind == "conv2d" and winograd_plan.suits(task.main)
 
 
+def _is_amx(task: Task, placement: Placement) -> bool:
+    if placement.precision != "winograd" or task.kind != "conv2d" or _reads_picture(task, placement):
+        return False
+    return amx.is_available() and emit_amx.suits(task.main)
+
+
 def _is_sum(task: Task, placement: Placement) -> bool:
     if task.kind not in ("add", "weighted_add") or _reads_picture(task, placement):
         return False
@@ -67,6 +73,7 @@ KERNELS = (
            and not _reads_picture(task, placement),
            emit_convolutions.emit_depthwise, 8),
     Kernel("conv2d_winograd", ("conv2d",), _is_winograd, emit_convolutions.emit_winograd, 200),
+    Kernel("conv2d_amx", ("conv2d",), _is_amx, emit_amx.emit_amx, 4),
     Kernel("conv2d_direct", ("conv2d",), lambda task, _: task.kind == "conv2d", emit_convolutions.emit_direct, 8),
     Kernel("weighted_sum", ("weighted_add",), _is_sum, emit_maps.emit_weighted_sum, 4),
     Kernel("scale_shift", ("batch_norm",), _of_kind("batch_norm", "activation"), emit_maps.emit_scale_shift, 4),

@@ -122,7 +122,8 @@ class Placement:
             if task.output in self.maps:
                 self.maps[task.output].live(index)
             if task.squeeze and task.kind == "conv2d":
-                self.maps[f"{task.squeeze.name}:weights"].live(index)
+                for part in ("gates", "weights"):
+                    self.maps[f"{task.squeeze.name}:{part}"].live(index)
         for name in wanted:
             self.maps[name].live(len(self.tasks))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pure_detect.engine import step
+from pure_detect.engine import amx, step
 from pure_detect.engine.emit_maps import emit_image
 from pure_detect.engine.emitter import Emitter, Step
 from pure_detect.engine.fuse import Task
@@ -72,7 +72,7 @@ class Plan:
     def table(self) -> str:
         """Return the plan for people: a line a step, what it does by which kernel, and what that takes."""
         lines = [
-            f"{ISA.name}: {ISA.lanes} lanes, {ISA.registers} registers",
+            f"{ISA.name}: {ISA.lanes} lanes, {ISA.registers} registers{', tile registers' * amx.is_available()}",
             f"{'kernel':30} {'output':>14} {'items':>5} {'MB':>6} {'GFLOP':>7}  does",
         ]
         for made in self.steps:
@@ -119,7 +119,8 @@ def make_plan(
     keep : sequence of str
         Nodes whose values are wanted beside the outputs.
     precision : "winograd" or "direct"
-        Whether 3x3 convolutions may be computed by Winograd's method, which rounds more coarsely.
+        Whether 3x3 convolutions may be computed by Winograd's method, which rounds more coarsely, and 1x1 convolutions
+        on tile registers, from numbers taken apart; else all are sums of float32 products.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")

@@ -18,10 +18,10 @@ from numba import types
 from numpy.typing import NDArray
 
 from pure_detect import jit
+from pure_detect.engine import conv2d_amx, expand_depthwise, maps, squeeze_excite, step
 from pure_detect.engine import conv2d_direct as direct
 from pure_detect.engine import conv2d_winograd as winograd
 from pure_detect.engine import depthwise_conv2d as depthwise
-from pure_detect.engine import expand_depthwise, maps, squeeze_excite, step
 from pure_detect.engine.calls import (
     COLUMNS_TILE_ROW,
     DEPTHWISE_ROW,
@@ -37,19 +37,20 @@ from pure_detect.engine.step import ITEMS, KERNEL, WIDTH
 Array = NDArray[Any]
 
 (READ_IMAGE, DIRECT, DEPTHWISE, WINOGRAD_4, WINOGRAD_2, WINOGRAD_STRIDE_2, WEIGHTED_SUM, SCALE_SHIFT, POOL, UPSAMPLE,
- COPY_CHANNELS, CHANNEL_SUMS, CHANNEL_GATES, SCALE_WEIGHTS, EXPAND_DEPTHWISE, HIDDEN_UNITS) = range(16)  # fmt: skip
+ COPY_CHANNELS, CHANNEL_SUMS, CHANNEL_GATES, SCALE_WEIGHTS, EXPAND_DEPTHWISE, HIDDEN_UNITS,
+ AMX) = range(17)  # fmt: skip
 
 NAMES = (
     "read_image", "conv2d_direct", "depthwise_conv2d", "conv2d_winograd F(4x4, 3x3)", "conv2d_winograd F(2x2, 3x3)",
     "conv2d_winograd F(4x4, 3x3)/2",
     "weighted_sum", "scale_shift", "pool", "upsample", "copy_channels", "channel_sums", "channel_gates",
-    "scale_weights", "expand_depthwise", "hidden_units",
+    "scale_weights", "expand_depthwise", "hidden_units", "conv2d_amx",
 )  # fmt: skip
 KERNELS = (
     maps.read_image, direct.conv2d_direct, depthwise.depthwise_conv2d, *(winograd.conv2d_winograd,) * 3,
     maps.weighted_sum, maps.scale_shift, maps.pool, maps.upsample, maps.copy_channels, squeeze_excite.channel_sums,
     squeeze_excite.channel_gates, squeeze_excite.scale_weights, expand_depthwise.expand_depthwise,
-    squeeze_excite.hidden_units,
+    squeeze_excite.hidden_units, conv2d_amx.conv2d_amx,
 )  # fmt: skip
 PARTS = {
     FINISH: step.activate_and_add, TILE_ROW: direct.tile_row, COLUMNS_TILE_ROW: direct.columns_tile_row,

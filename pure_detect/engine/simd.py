@@ -55,13 +55,14 @@ def isa_of(cpu_name: str, features: str, machine: str) -> Isa:
     return Isa("generic", 4, 16)
 
 
-def _features() -> str:
+def cpu_features() -> str:
+    """Return LLVM's names of what the processor that Numba compiles for has and has not."""
     if config.CPU_FEATURES is not None:
         return str(config.CPU_FEATURES)
     return str(binding.get_host_cpu_features().flatten())
 
 
-ISA = isa_of(config.CPU_NAME or binding.get_host_cpu_name(), _features(), platform.machine())
+ISA = isa_of(config.CPU_NAME or binding.get_host_cpu_name(), cpu_features(), platform.machine())
 LANES = ISA.lanes
 LLVM_VECTOR = ir.VectorType(FLOAT, LANES)
 LLVM_INTEGERS = ir.VectorType(INT32, LANES)
@@ -181,6 +182,25 @@ def store(typingctx, array, index, vector):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(array, types.intp, VECTOR), codegen
+
+
+def emit_prefetch(builder: Any, pointer: Any) -> None:
+    """Emit the wish to have a line of memory in the second-level cache soon."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    builder.call(function, [builder.bitcast(pointer, byte), number(0), number(2), number(1)])
+
+
+@intrinsic
+def prefetch(typingctx, array, index):  # type: ignore[no-untyped-def]
+    """Ask for the line of memory of an element, which need not be one."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        emit_prefetch(builder, pointer_to(context, builder, signature.args[0], *args))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
 
 
 @intrinsic

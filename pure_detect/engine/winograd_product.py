@@ -10,7 +10,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from pure_detect.engine.layout import LINE
@@ -22,6 +21,7 @@ from pure_detect.engine.simd import (
     emit_broadcast,
     emit_fma,
     emit_load,
+    emit_prefetch,
     emit_store,
     pointer_to,
 )
@@ -91,9 +91,9 @@ def _emit_product(
             for k, factor in enumerate(factors):
                 new[r * vectors + k] = emit_fma(b, value, factor, new[r * vectors + k])
     for line in range(0, AHEAD, LINE):
-        _emit_prefetch(b, b.gep(asked, [INDEX(line)]))
+        emit_prefetch(b, b.gep(asked, [INDEX(line)]))
     for line in range(0, rows * LANES, LINE):
-        _emit_prefetch(b, b.gep(following_source, [INDEX(line)]))
+        emit_prefetch(b, b.gep(following_source, [INDEX(line)]))
     after = b.add(c, INDEX(1))
     phis = [(c, INDEX(0), after), (source, v, b.gep(source, [INDEX(rows * LANES)]))]
     phis += [(following_source, v_next, b.gep(following_source, [INDEX(rows * LANES)]))]
@@ -106,11 +106,3 @@ def _emit_product(
     b.position_at_end(done)
     for target, value in zip(targets, new):
         emit_store(b, value, target)
-
-
-def _emit_prefetch(b: Any, pointer: Any) -> None:
-    """Emit the wish to have a line of memory in the second-level cache soon."""
-    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    prefetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
-    b.call(prefetch, [b.bitcast(pointer, byte), number(0), number(2), number(1)])
