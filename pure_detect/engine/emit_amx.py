@@ -51,17 +51,17 @@ def emit_amx(e: Emitter, task: Task) -> None:
         parts = even_parts(y.height, -(-y.height // -(-together // pitch)))
         share = -(-y.height // parts) * pitch
     blocks = y.blocks if parts >= ITEMS else -(-y.blocks // (ITEMS // parts * kernel.TOGETHER)) * kernel.TOGETHER
-    pair = odd_lines(share * amx.PIXEL)
+    pair, gates = odd_lines(share * amx.PIXEL), [e.maps[f"{task.squeeze.name}:gates"]] if task.squeeze else []
     e.scratch = max(e.scratch, -(-x.blocks // 2) * pair + kernel.TOGETHER * share * LANES)
     numbers = {
         kernel.PAIR: pair, kernel.PITCH: pitch, kernel.IN_BLOCKS: x.blocks,
-        kernel.GATES: e.maps[f"{task.squeeze.name}:gates"].place.offset if task.squeeze else -1,
+        kernel.GATES: gates[0].place.offset if gates else -1,
         direct.WEIGHTS: apart_weights(e, task), direct.BIAS: e.bias(task), direct.CHANNELS: y.channels,
         direct.PIXELS: pixels if dense else 0, direct.UNIT: UNIT, step.CHUNKS: parts,
         direct.PANEL_CHUNK: blocks, direct.PANEL_PARTS: -(-y.blocks // blocks),
         direct.PAST_CACHE: int(is_past_cache(task.main, planar, dense)),
     } | planar | e.residual_numbers(task)  # fmt: skip
-    e.step(run.AMX, task, parts * numbers[direct.PANEL_PARTS], numbers, x=x, y=y)
+    e.step(run.AMX, task, parts * numbers[direct.PANEL_PARTS], numbers, x=x, y=y, reads=gates)
 
 
 def pixels_together(task: Task, x: Map, y: Map) -> int:

@@ -52,9 +52,10 @@ def emit_direct(e: Emitter, task: Task) -> None:
         direct.CHANNELS: O,
     }  # fmt: skip
     numbers[direct.PANELS] = numbers[direct.GROUP_PANELS] * groups
-    if task.squeeze:
-        scaled = e.maps[f"{task.squeeze.name}:weights"].place.offset
-        numbers |= {direct.WEIGHTS: scaled, direct.SCALED: 1, direct.BIAS: scaled + length * blocks * LANES}
+    scaled = [e.maps[f"{task.squeeze.name}:weights"]] if task.squeeze else []
+    if scaled:
+        at = scaled[0].place.offset
+        numbers |= {direct.WEIGHTS: at, direct.SCALED: 1, direct.BIAS: at + length * blocks * LANES}
     else:
         numbers[direct.WEIGHTS] = panel_weights(e, task, unroll, by_columns=unroll == direct.COLUMNS_AT_ONCE)
     numbers |= planar_numbers(e, task)
@@ -62,7 +63,7 @@ def emit_direct(e: Emitter, task: Task) -> None:
     numbers |= direct_chunks(e, task, x, y, numbers, length)
     numbers[direct.PANEL_PARTS] = -(-numbers[direct.PANELS] // numbers[direct.PANEL_CHUNK])
     items = numbers[step.CHUNKS] * numbers[direct.PANEL_PARTS]
-    e.step(run.DIRECT, task, items, numbers, x=x, y=y)
+    e.step(run.DIRECT, task, items, numbers, x=x, y=y, reads=scaled)
 
 
 def planar_numbers(e: Emitter, task: Task) -> dict[int, int]:
@@ -165,7 +166,13 @@ def emit_depthwise(e: Emitter, task: Task) -> None:
     x, y = e.maps[task.inputs[0]], e.maps[task.output]
     top, left, _, _ = task.main.attributes["padding"]
     numbers = depthwise_numbers(e, task) | {step.X: x.place.offset - top * x.row - left * LANES}
-    e.step(run.DEPTHWISE, task, numbers[step.CHUNKS] * y.blocks, numbers, x=x, y=y)
+    e.step(run.DEPTHWISE, task, numbers[step.CHUNKS] * y.blocks, numbers, x=x, y=y, writes=channel_sums(e, task))
+
+
+def channel_sums(e: Emitter, task: Task) -> list[Map]:
+    """Return where a depthwise convolution puts its channels' sums, if a squeeze-and-excite wants them."""
+    squeezes = [t.squeeze for t in e.users.get(task.output, []) if t.kind == "gates"]
+    return [e.maps[f"{squeeze.name}:sums"] for squeeze in squeezes[:1] if squeeze]
 
 
 def depthwise_numbers(e: Emitter, task: Task) -> dict[int, int]:
@@ -173,8 +180,7 @@ def depthwise_numbers(e: Emitter, task: Task) -> dict[int, int]:
     node = task.main
     _, _, KH, KW = node.parameters["weight"].shape
     (sy, sx), (dy, dx) = node.attributes["stride"], node.attributes["dilation"]
-    squeeze = next((t.squeeze for t in e.users.get(task.output, []) if t.kind == "gates"), None)
-    sums = e.maps[f"{squeeze.name}:sums"].place.offset if squeeze else -1
+    sums = channel_sums(e, task)
     unrolled = KH == KW and sy == sx and (KH, sy) in depthwise.KERNELS and (dy, dx) == (1, 1)
     weights = e.packed.add(
         -(-node.shape[0] // LANES) * KH * KW * LANES,
@@ -183,7 +189,8 @@ def depthwise_numbers(e: Emitter, task: Task) -> dict[int, int]:
     return {
         depthwise.SIZE: KH, depthwise.SIZE_X: KW, depthwise.STRIDE: sy, depthwise.STRIDE_X: sx,
         depthwise.DILATION_Y: dy, depthwise.DILATION_X: dx, depthwise.WEIGHTS: weights,
-        depthwise.BIAS: e.bias(task), depthwise.SUMS: sums, depthwise.UNROLLED: int(unrolled),
+        depthwise.BIAS: e.bias(task), depthwise.SUMS: sums[0].place.offset if sums else -1,
+        depthwise.UNROLLED: int(unrolled),
         step.CHUNKS: depthwise_parts(task), **e.residual_numbers(task),
     }  # fmt: skip
 
@@ -217,7 +224,8 @@ def emit_expand_depthwise(e: Emitter, task: Task) -> None:
     }  # fmt: skip
     limits = e.activation_numbers(expand.activation)
     numbers |= {fused.EXPAND_ACTIVATION: limits[step.ACTIVATION], fused.EXPAND_LIMITS: limits[step.LIMITS]}
-    e.step(run.EXPAND_DEPTHWISE, task, numbers[step.CHUNKS] * panels.panels, numbers, x=x, y=y)
+    items = numbers[step.CHUNKS] * panels.panels
+    e.step(run.EXPAND_DEPTHWISE, task, items, numbers, x=x, y=y, writes=channel_sums(e, task))
 
 
 def emit_winograd(e: Emitter, task: Task) -> None:
@@ -242,11 +250,13 @@ def emit_winograd(e: Emitter, task: Task) -> None:
     if b.strips:
         e.step(code, task, b.strips, numbers, x=x, y=y)
         return
-    numbers |= {winograd.POINTS_AT: e.maps[f"{task.output}:points"].place.offset, winograd.IS_RAW: 1}
-    e.step(code, task, b.tiles_y * b.inputs, numbers | {winograd.PHASE: winograd.TRANSFORM}, x=x, y=y)
+    points = e.maps[f"{task.output}:points"]
+    numbers |= {winograd.POINTS_AT: points.place.offset, winograd.IS_RAW: 1}
+    transform = numbers | {winograd.PHASE: winograd.TRANSFORM}
+    e.step(code, task, b.tiles_y * b.inputs, transform, x=x, y=y, writes=[points])
     e.steps[-1].multiply_adds = 0
     products = numbers | {winograd.PHASE: winograd.PRODUCTS}
-    e.step(code, task, b.panels, products, x=x, y=y)
+    e.step(code, task, b.panels, products, x=x, y=y, reads=[points])
 
 
 def _groups_are_blocks(conv: Node) -> bool:

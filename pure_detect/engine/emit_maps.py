@@ -40,6 +40,7 @@ def emit_gates(e: Emitter, task: Task) -> None:
         e.step(
             run.CHANNEL_SUMS, task, source.blocks,
             {step.HEIGHT: source.height, step.COLUMNS: source.width, step.Y: sums.place.offset}, x=source,
+            writes=[sums],
         )  # fmt: skip
     emit_two_layers(e, task, source, sums, gates)
     conv = e.placement.gated(squeeze)
@@ -60,6 +61,7 @@ def emit_gates(e: Emitter, task: Task) -> None:
             squeeze_excite.SCALED_BIAS: scaled.place.offset + inputs * outputs * LANES,
             squeeze_excite.OUTPUTS: outputs * LANES,
         },
+        reads=[gates], writes=[scaled],
     )  # fmt: skip
 
 
@@ -83,6 +85,7 @@ def emit_two_layers(e: Emitter, task: Task, source: Map, sums: Map, gates: Map) 
             squeeze_excite.REDUCE_BIAS: plain_bias(e, squeeze.reduce, units),
             **common, **e.activation_numbers(squeeze.reduce_activation),
         },
+        reads=[sums], writes=[hidden],
     )  # fmt: skip
     e.step(
         run.CHANNEL_GATES, task, -(-channels // gate_chunk),
@@ -92,6 +95,7 @@ def emit_two_layers(e: Emitter, task: Task, source: Map, sums: Map, gates: Map) 
             squeeze_excite.EXPAND_BIAS: plain_bias(e, squeeze.expand, channels),
             **common, **e.activation_numbers(squeeze.gate),
         },
+        reads=[hidden], writes=[gates],
     )  # fmt: skip
 
 
@@ -126,7 +130,8 @@ def emit_weighted_sum(e: Emitter, task: Task) -> None:
         for j, number in enumerate(e.maps[name].place):
             numbers[maps.PLACES + 3 * i + j] = number
     parts = e.by_rows(y)
-    e.step(run.WEIGHTED_SUM, task, y.blocks * parts[step.CHUNKS], numbers | parts, y=y)
+    terms = [e.maps[name] for name in node.inputs]
+    e.step(run.WEIGHTED_SUM, task, y.blocks * parts[step.CHUNKS], numbers | parts, y=y, reads=terms)
 
 
 def emit_scale_shift(e: Emitter, task: Task) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,9 @@ class Step:
         Independent pieces of work.
     multiply_adds : int
     maps : tuple of Map
-        What it reads and writes.
+        Its main input, if any, and its output.
+    reads, writes : tuple of Map
+        All that it reads and writes.
     """
 
     kernel: str
@@ -45,6 +47,8 @@ class Step:
     items: int
     multiply_adds: int = 0
     maps: tuple[Map, ...] = ()
+    reads: tuple[Map, ...] = ()
+    writes: tuple[Map, ...] = ()
 
 
 class Emitter:
@@ -62,9 +66,20 @@ class Emitter:
         self.output_size = 0
 
     def step(
-        self, code: int, task: Task, items: int, numbers: Mapping[int, int], y: Map | None = None, x: Map | None = None
+        self,
+        code: int,
+        task: Task,
+        items: int,
+        numbers: Mapping[int, int],
+        y: Map | None = None,
+        x: Map | None = None,
+        reads: Sequence[Map] = (),
+        writes: Sequence[Map] = (),
     ) -> None:
-        """Add one step; `numbers` go before what is derived from the maps and the task here."""
+        """Add one step; `numbers` go before what is derived from the maps and the task here.
+
+        `reads` and `writes` are what it reads beside `x` and the residual, and writes beside `y`.
+        """
         row = {step.KERNEL: code, step.ITEMS: items, step.R: -1}
         if x is not None:
             row.update(zip((step.X, step.X_PLANE, step.X_ROW), x.place))
@@ -76,7 +91,9 @@ class Emitter:
         row.update(numbers)
         adds = sum(node.multiply_adds for node in task.all_nodes)
         used = tuple(m for m in (x, y) if m is not None)
-        self.steps.append(Step(run.NAMES[code], task, row, items, adds, used))
+        inputs = [m for m in (x, task.residual and self.maps[task.residual], *reads) if m]
+        outputs = [m for m in (y, *writes) if m]
+        self.steps.append(Step(run.NAMES[code], task, row, items, adds, used, tuple(inputs), tuple(outputs)))
 
     def activation_numbers(self, activation: str | None) -> dict[int, int]:
         """Return how an activation is said in a row."""

@@ -207,6 +207,27 @@ def is_pointwise(conv: Node) -> bool:
     )
 
 
+def interleaved(tasks: list[Task]) -> list[Task]:
+    """Return tasks in the order in which they become ready, so that neighbours seldom have to wait for each other."""
+    makers = {task.output: task for task in tasks}
+    missing: dict[str, int] = {}
+    users: dict[str, list[Task]] = {}
+    for task in tasks:
+        needed = [makers[name] for name in task.reads if name in makers]
+        if task.squeeze and task.kind != "gates":
+            needed.append(next(t for t in tasks if t.kind == "gates" and t.squeeze is task.squeeze))
+        missing[task.output] = len(needed)
+        for maker in needed:
+            users.setdefault(maker.output, []).append(task)
+    ready = [task for task in tasks if missing[task.output] == 0]
+    for task in ready:  # grows
+        for user in users.get(task.output, []):
+            missing[user.output] -= 1
+            if missing[user.output] == 0:
+                ready.append(user)
+    return ready
+
+
 def fuse(graph: Graph, wanted: Collection[str]) -> list[Task]:
     """Return the tasks of a graph, in an order in which they can run; values named in `wanted` are kept whole."""
-    return _Fuser(graph, frozenset(wanted)).run()
+    return interleaved(_Fuser(graph, frozenset(wanted)).run())

@@ -94,6 +94,12 @@ class Map:
         return Place(start + top * self.row + left * self.lanes, self.plane, self.row)
 
     @property
+    def span(self) -> tuple[int, int]:
+        """Return where in the arena the map begins, border and all, and where it ends."""
+        start = self.root.offset + self.block_in_root * self.plane
+        return start, start + self.size
+
+    @property
     def is_dense(self) -> bool:
         """Tell whether the rows of a block follow each other without a gap."""
         return self.row == self.width * self.lanes

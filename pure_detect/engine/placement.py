@@ -11,6 +11,8 @@ from pure_detect.engine.simd import LANES
 from pure_detect.graph import Graph, Node
 from pure_detect.ops.geometry import Padding, window_span
 
+SMALL_MAP = 64 * 1024  # float32; the memory of such a map is not used again for KEPT tasks, which need not wait for it
+KEPT = 2
 MIN_ITEMS = 12  # of a step, so that threads that come late or are held up find something to do
 
 
@@ -118,7 +120,8 @@ class Placement:
         self.maps[self.graph.input.name].live(0)
         for index, task in enumerate(self.tasks):
             for name in task.reads:
-                self.maps[name].live(index)
+                small = self.maps[name].root.size < SMALL_MAP
+                self.maps[name].live(index + KEPT if small else index)
             if task.output in self.maps:
                 self.maps[task.output].live(index)
             if task.squeeze and task.kind == "conv2d":

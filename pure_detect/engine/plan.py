@@ -19,6 +19,7 @@ from pure_detect.engine.emitter import Emitter, Step
 from pure_detect.engine.fuse import Task
 from pure_detect.engine.kernel_table import BY_NAME, REFERENCE, kernel_for
 from pure_detect.engine.layout import LINE, Map, share_memory
+from pure_detect.engine.order import set_order
 from pure_detect.engine.placement import Placement
 from pure_detect.engine.simd import ISA
 from pure_detect.engine.weights import Packed
@@ -137,6 +138,7 @@ def make_plan(
         else:
             BY_NAME[kernel].emit(emitter, task)
     segments.append((first, len(emitter.steps), None))
+    set_order(emitter.steps)
     tables = np.concatenate(emitter.table_parts) if emitter.table_parts else np.zeros(1, np.int64)
     return Plan(
         graph,

@@ -4,7 +4,8 @@ Every thread calls :func:`walk` with the same arrays. The items of a step are in
 by an atomic addition, so whoever has a processor works, and a thread that was put to sleep between two items delays
 nobody. Half of the threads take items from the first one on, the others from the last one back: items go from the top
 of a map to its bottom, so a thread mostly finds in its own cache what it made in the step before. A step may begin when
-all items of the one before it are done. Waiting spins for a moment, then gives the processor away.
+all those are done that it has to wait for (`order.py`), often not the ones just before it: so whoever finds no item
+left goes on. Waiting spins for a moment, then gives the processor away.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pure_detect.engine.calls import (
     caller,
 )
 from pure_detect.engine.simd import address, atomic_add, atomic_load, shared
-from pure_detect.engine.step import ITEMS, KERNEL, WIDTH
+from pure_detect.engine.step import AFTER, ITEMS, KERNEL, WIDTH
 
 Array = NDArray[Any]
 
@@ -109,6 +110,15 @@ def wait_for(counters, index, count):  # type: ignore[no-untyped-def]
             give_way()
 
 
+@shared
+def wait_up_to(counters, steps, first, last):  # type: ignore[no-untyped-def]
+    """Return when steps first..last are done, all included, the number of the next one."""
+    while first <= last:
+        wait_for(counters, first * COUNTERS + DONE, steps[first, ITEMS])
+        first += 1
+    return first
+
+
 @jit.kernel
 def walk(  # type: ignore[no-untyped-def]
     first, last, steps, kernels, x, w, tables, out, image, parts, counters, scratch, number
@@ -135,8 +145,10 @@ def walk(  # type: ignore[no-untyped-def]
     m = Memory(
         address(x, 0), address(w, 0), address(tables, 0), address(out, 0), address(image, 0), address(parts, 0), scratch
     )  # fmt: skip
+    waited = first
     for index in range(first, last):
         s = address(steps, index * WIDTH)
+        waited = wait_up_to(counters, steps, waited, s[AFTER])
         items, base, done = s[ITEMS], index * COUNTERS, 0
         item = next_item(counters, base + TAKEN, items, number)
         while item >= 0:
@@ -145,4 +157,4 @@ def walk(  # type: ignore[no-untyped-def]
             item = next_item(counters, base + TAKEN, items, number)
         if done > 0:
             atomic_add(counters, base + DONE, done)
-        wait_for(counters, base + DONE, items)
+    wait_up_to(counters, steps, waited, last - 1)

@@ -38,8 +38,9 @@ TOP, LEFT, BOTTOM, RIGHT = 11, 12, 13, 14  # the output's border
 ACTIVATION, LIMITS = 15, 16  # LIMITS: where slope and highest of the clamp stand in `w`
 R, R_PLANE, R_ROW = 17, 18, 19  # the place of what is added after the activation; R < 0: nothing
 CHUNKS = 20  # into how many parts the rows (or pixels, or tiles) are split
-OWN = 21  # where a kernel's own numbers begin
-DEPTHWISE_OWN = 42  # where those of a depthwise convolution begin, which may stand beside a 1x1 convolution's
+AFTER = 21  # the last step that has to be done, with all before it, before this one begins; -1: none
+OWN = 22  # where a kernel's own numbers begin
+DEPTHWISE_OWN = 43  # where those of a depthwise convolution begin, which may stand beside a 1x1 convolution's
 
 # Activations that the clamp min(max(a, slope a), highest) cannot say.
 CLAMP, SIGMOID, HARD_SIGMOID, HARD_SIGMOID_TF, HARD_SWISH, SWISH, MISH = range(7)
