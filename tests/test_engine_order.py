@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from pure_detect import jit
 from pure_detect.engine import step
+from pure_detect.engine.emitter import Step
 from pure_detect.engine.executor import FastExecutor, Runner
+from pure_detect.engine.fuse import Task
+from pure_detect.engine.layout import Map
+from pure_detect.engine.order import set_order
 from pure_detect.engine.run import walk
 from pure_detect.graph import Builder
 from pure_detect.random_weights import random_parameters
@@ -76,3 +80,23 @@ def test_a_step_does_not_wait_for_a_branch_that_it_needs_nothing_of() -> None:
     assert steps[index["a.end"]].numbers[step.AFTER] == index["a.depthwise"]
     assert steps[index["b.end"]].numbers[step.AFTER] == index["b.depthwise"]
     assert steps[0].numbers[step.AFTER] == -1
+
+
+def order_of(*uses: tuple[str, str]) -> list[int]:
+    """Return what steps wait for that read and write maps of these letters; a capital one lies where the small does."""
+    at = {letter: 1024 * (ord(letter.lower()) - ord("a")) for letter in "abcdABCD"}
+    maps = {letter: Map(letter, 1, 1, 16, lanes=1, offset=offset) for letter, offset in at.items()}
+    steps = [
+        Step("", Task("", [], ()), {}, 1, reads=tuple(maps[r] for r in reads), writes=tuple(maps[w] for w in writes))
+        for reads, writes in uses
+    ]
+    set_order(steps)
+    return [made.numbers[step.AFTER] for made in steps]
+
+
+def test_a_step_waits_for_the_last_one_that_it_conflicts_with() -> None:
+    assert order_of(("", "a"), ("a", "b"), ("b", "c")) == [-1, 0, 1]  # reads what was written
+    assert order_of(("", "a"), ("a", "b"), ("a", "c"), ("a", "d")) == [-1, 0, 0, 0]  # reads what others only read
+    assert order_of(("", "a"), ("a", "b"), ("", "c"), ("d", "a")) == [-1, 0, -1, 1]  # writes what was read
+    assert order_of(("", "a"), ("", "b"), ("", "a")) == [-1, -1, 0]  # writes what was written
+    assert order_of(("", "a"), ("a", "b"), ("", "c"), ("c", "A"), ("B", "d")) == [-1, 0, -1, 2, 1]  # memory used again
