@@ -22,9 +22,16 @@ def write_report(result: dict[str, Any], out: Path) -> None:
         draw(result, path)
 
 
+def is_ours(name: str) -> bool:
+    """Tell whether an engine is this package, with whatever precision."""
+    return name.startswith(OURS)
+
+
 def fastest_peer(case: dict[str, Any]) -> str | None:
     """Return the name of the fastest engine beside ours."""
-    times = {name: entry["median"] for name, entry in case["engines"].items() if name != OURS and "median" in entry}
+    times = {
+        name: entry["median"] for name, entry in case["engines"].items() if not is_ours(name) and "median" in entry
+    }
     return min(times, key=lambda name: times[name]) if times else None
 
 
@@ -168,7 +175,7 @@ def _draw_case(panel: Any, case: dict[str, Any]) -> None:
     times = {name: entry for name, entry in case["engines"].items() if "median" in entry}
     names = sorted(times, key=lambda name: times[name]["median"], reverse=True)
     values = [1e3 * times[name]["median"] for name in names]
-    bars = panel.barh(names, values, color=["#d1495b" if name == OURS else "#9aa5b1" for name in names])
+    bars = panel.barh(names, values, color=["#d1495b" if is_ours(name) else "#9aa5b1" for name in names])
     panel.bar_label(bars, labels=[f"{value:.3g}" for value in values], padding=4, fontsize=8)
     panel.plot([1e3 * times[name]["best"] for name in names], range(len(names)), "|", color="black", markersize=9)
     panel.set_xlim(0, 1.18 * max(values, default=1))

@@ -38,8 +38,8 @@ def load(
         For random weights.
     **options
         `size` (int, or (height, width)); `engine` ("fast", the default, or "reference", the oracle); `threads` and
-        `precision` ("winograd" or "direct") of the fast engine; `dtype` ("float32" or, of the reference, "float64");
-        `labels`.
+        `precision` ("winograd", "direct" or "bf16x3", see :func:`pure_detect.engine.plan.make_plan`) of the fast
+        engine; `dtype` ("float32" or, of the reference, "float64"); `labels`.
 
     Returns
     -------

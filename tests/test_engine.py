@@ -17,7 +17,7 @@ import pure_detect
 from pure_detect import jit
 from pure_detect.engine import team
 from pure_detect.engine.executor import FastExecutor
-from pure_detect.engine.simd import ISA, isa_of
+from pure_detect.engine.simd import isa_of
 from pure_detect.models.ssdlite import SSDLITE_SMALL
 from pure_detect.models.yolov3 import YOLOV3_TINY
 from pure_detect.network import Network
@@ -60,6 +60,7 @@ def test_a_network_of_the_registry_agrees_with_the_reference(name: str) -> None:
     graph, parameters, x = network.build(*size), random_parameters(network, seed=1), noise(network, *size)
     exact, limit = ReferenceExecutor(graph, parameters)(x), FAST_NETWORK_ILL_CONDITIONED.get(name, FAST_NETWORK)
     assert worst(FastExecutor(graph, parameters)(x), exact) <= limit
+    assert worst(FastExecutor(graph, parameters, precision="bf16x3")(x), exact) <= limit
     assert worst(FastExecutor(graph, parameters, precision="direct")(x), exact) <= limit / 2
 
 
@@ -219,13 +220,9 @@ print()
     assert compiled == {"walk", "read_image", "conv2d_direct", "columns_tile_row", "activate_and_add"}
 
 
-# Without tile registers, which the machine itself may have.
-AVX512 = [("skylake-avx512", None, "AVX-512")] if ISA.name == "AVX-512" else []
-
-
 @pytest.mark.parametrize(
     ("cpu", "features", "expected"),
-    [("haswell", None, "AVX2"), ("generic", "", "generic"), ("x86-64-v3", None, "AVX2"), *AVX512],
+    [("haswell", None, "AVX2"), ("generic", "", "generic"), ("x86-64-v3", None, "AVX2")],
 )
 def test_kernels_are_right_on_other_processors(cpu: str, features: str | None, expected: str) -> None:
     """The same machine stands in for older ones: other vectors, tiles and code."""
@@ -281,7 +278,7 @@ def test_options_that_the_engine_does_not_have_are_refused() -> None:
     for options, message in (
         ({"engine": "gpu"}, "engine: expected one of fast, reference"),
         ({"engine": "fast", "dtype": "float64"}, "expected float32 for engine 'fast'"),
-        ({"precision": "half"}, "precision: expected one of winograd, direct"),
+        ({"precision": "half"}, "precision: expected one of winograd, direct, bf16x3"),
         ({"threads": 0}, "threads must be at least 1"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""1x1 convolutions of many channels: on tile registers where the processor has them, on vectors elsewhere."""
+"""1x1 convolutions of many channels with precision "bf16x3": on tile registers, where there are any."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ Array = NDArray[Any]
 
 pytestmark = pytest.mark.skipif(not jit.is_compiling(), reason="the fast engine exists compiled only")
 
+BF16X3 = {"precision": "bf16x3"}
 KERNEL = "conv2d_amx" if amx.is_available() else "conv2d_direct"
 # (channels, output channels, height, width): blocks even and odd in number, tiles that overlap, are full, are few.
 SHAPES = (
@@ -57,14 +58,14 @@ def test_a_wide_convolution_equals_the_reference_within_its_sums_roundings(
 ) -> None:
     graph = wide(shape, behind)
     parameters = parameters_of(graph)
-    assert KERNEL in kernels_of(graph, parameters)
+    assert KERNEL in kernels_of(graph, parameters, **BF16X3)
     x = signed((2, *graph.input.shape), seed=1)
-    fast = FastExecutor(graph, parameters)(x, keep=["wide"])["wide"]
+    fast = FastExecutor(graph, parameters, **BF16X3)(x, keep=["wide"])["wide"]
     exact = ReferenceExecutor(graph, parameters, np.float64)(x, keep=["wide"])["wide"]
     absolute = {name: np.abs(value) for name, value in parameters.items()}
     magnitude = ReferenceExecutor(graph, absolute, np.float64)(np.abs(x), keep=["wide"])["wide"]
     assert (np.abs(fast - exact) <= BY_NAME[KERNEL].units * FLOAT32_EPSILON * magnitude).all()
-    compare_by_largest(graph, 2, units=64)
+    compare_by_largest(graph, 2, units=64, **BF16X3)
 
 
 @pytest.mark.parametrize("activation", ["relu", "relu6", "leaky_relu", "swish", "hard_swish", "mish", "sigmoid"])
@@ -75,10 +76,10 @@ def test_a_wide_convolution_takes_in_its_activation_and_a_residual(activation: s
         return net.conv(net.add([x, y], name="add"), 6, kernel=behind, name="end")
 
     graph = record((1, 128, 9, 14), define)
-    kernels = kernels_of(graph, parameters_of(graph))
+    kernels = kernels_of(graph, parameters_of(graph), **BF16X3)
     assert KERNEL in kernels
     assert "weighted_sum" not in kernels
-    compare_by_largest(graph, units=200)
+    compare_by_largest(graph, units=200, **BF16X3)
 
 
 @pytest.mark.parametrize("channels", [112, 113, 130])
@@ -89,10 +90,10 @@ def test_the_gates_of_a_squeeze_and_excite_are_multiplied_in(channels: int) -> N
         )
 
     graph = record((1, channels, 9, 14), define)
-    kernels = kernels_of(graph, parameters_of(graph))
+    kernels = kernels_of(graph, parameters_of(graph), **BF16X3)
     assert KERNEL in kernels
     assert ("scale_weights" in kernels) == (KERNEL == "conv2d_direct")
-    compare_by_largest(graph, 2, units=64)
+    compare_by_largest(graph, 2, units=64, **BF16X3)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -100,17 +101,18 @@ def test_what_is_not_finite_spoils_its_own_pixel_and_no_other(value: float) -> N
     graph = wide((128, 80, 8, 9))
     parameters = parameters_of(graph)
     x = signed((1, *graph.input.shape), seed=1)
-    whole = FastExecutor(graph, parameters)(x)["wide"]
+    whole = FastExecutor(graph, parameters, **BF16X3)(x)["wide"]
     x[0, :, 3, 4] = value
-    spoilt = FastExecutor(graph, parameters)(x)["wide"]
+    spoilt = FastExecutor(graph, parameters, **BF16X3)(x)["wide"]
     assert not np.isfinite(spoilt[0, :, 3, 4]).any()
     spoilt[0, :, 3, 4] = whole[0, :, 3, 4]
     np.testing.assert_array_equal(spoilt, whole)
 
 
-def test_direct_precision_keeps_to_sums_of_float32_products() -> None:
+def test_other_precisions_keep_to_sums_of_float32_products() -> None:
     graph = wide(SHAPES[0])
-    assert "conv2d_direct" in kernels_of(graph, parameters_of(graph), precision="direct")
+    for precision in ("winograd", "direct"):
+        assert "conv2d_direct" in kernels_of(graph, parameters_of(graph), precision=precision)
 
 
 def test_a_float32_is_exactly_the_sum_of_three_parts_of_eight_bits() -> None:
@@ -128,14 +130,14 @@ def test_a_float32_is_exactly_the_sum_of_three_parts_of_eight_bits() -> None:
 
 def test_a_plan_says_which_convolutions_run_on_tile_registers() -> None:
     graph = wide(SHAPES[0])
-    table = FastExecutor(graph, parameters_of(graph)).plan().table()
+    table = FastExecutor(graph, parameters_of(graph), **BF16X3).plan().table()
     assert KERNEL in table
     assert ("tile registers" in table.splitlines()[0]) == amx.is_available()
 
 
 def test_an_item_of_few_pixels_takes_some_of_the_output_channels() -> None:
     graph = wide((480, 546, 10, 10))
-    made = next(s for s in FastExecutor(graph, parameters_of(graph)).plan().steps if s.kernel == KERNEL)
+    made = next(s for s in FastExecutor(graph, parameters_of(graph), **BF16X3).plan().steps if s.kernel == KERNEL)
     assert made.items >= 4
     if amx.is_available():
         assert made.numbers[direct.PANEL_CHUNK] % conv2d_amx.TOGETHER == 0

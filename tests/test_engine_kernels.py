@@ -225,7 +225,7 @@ def test_an_expansion_and_its_depthwise_convolution_equal_the_reference(
     compare_by_largest(graph, shape[0], units=64)
 
 
-@pytest.mark.parametrize("precision", ["direct", "winograd"])
+@pytest.mark.parametrize("precision", ["direct", "winograd", "bf16x3"])
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("order", ["residual first", "residual last"])
 def test_a_residual_is_added_after_the_activation(kernel: int, order: str, precision: str) -> None:
@@ -302,7 +302,7 @@ def test_every_row_of_the_kernel_table_is_reached_by_a_small_network() -> None:
         return net.channel_slice(net.concat([y, y], name="both"), start=3, stop=40, name="part")
 
     graph = record((1, 16, 40, 32), define)
-    placed = Placement(graph, graph.outputs, "winograd", kernel_for)
+    placed = Placement(graph, graph.outputs, "bf16x3", kernel_for)
     missing = set() if amx.is_available() else {"conv2d_amx"}
     assert {row.name for row in KERNELS} - missing <= set(placed.kernels)
-    compare_by_largest(graph, units=200)
+    compare_by_largest(graph, units=200, precision="bf16x3")

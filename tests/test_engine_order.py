@@ -43,8 +43,8 @@ def walk_backwards(self: Runner, first: int, last: int, out: Array, image: Array
     ("name", "precision"),
     [
         *((name, "winograd") for name in SMALL_SIZES),
-        ("ssdlite-mobilenetv3-small", "direct"),
-        ("efficientdet-d0", "direct"),
+        ("ssdlite-mobilenetv3-small", "bf16x3"),
+        ("efficientdet-d0", "bf16x3"),
     ],
 )
 def test_the_last_step_that_may_begin_can_always_be_the_next(

@@ -16,6 +16,7 @@ Array = NDArray[np.float32]
 # Name: module and class.
 ENGINES = {
     "ours": "ours:Ours",
+    "ours-bf16x3": "ours:OursBf16x3",
     "onnxruntime": "onnxruntime:OnnxRuntime",
     "openvino": "openvino:OpenVino",
     "ncnn": "ncnn:Ncnn",

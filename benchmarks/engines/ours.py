@@ -9,25 +9,19 @@ from numpy.typing import NDArray
 
 import pure_detect
 from engines.engine import Case, Engine
-from pure_detect.detector import ENGINES
-from pure_detect.jit import set_threads
 
 Array = NDArray[np.float32]
 
 
 class Ours(Engine):
-    """What `pure_detect.load` gives for the weight file, on the executor that the variant names."""
+    """What `pure_detect.load` gives for the weight file."""
 
     package = "pure-detect"
-    variants = ("fast",) if "fast" in ENGINES else ("reference",)
+    precision = "winograd"
 
     def __init__(self, case: Case, variant: str) -> None:
         size = (case.height, case.width)
-        if variant == "reference":
-            set_threads(case.threads)
-            self._model = pure_detect.load(case.weights, size=size, engine=variant)
-        else:
-            self._model = pure_detect.load(case.weights, size=size, engine=variant, threads=case.threads)
+        self._model = pure_detect.load(case.weights, size=size, threads=case.threads, precision=self.precision)
 
     @classmethod
     def version(cls) -> str:
@@ -41,3 +35,9 @@ class Ours(Engine):
     def outputs(self, result: Any) -> dict[str, Array]:
         """Return the outputs by name."""
         return dict(result)
+
+
+class OursBf16x3(Ours):
+    """The same with `precision="bf16x3"`: wide 1x1 convolutions on AMX's tile registers, where there are any."""
+
+    precision = "bf16x3"

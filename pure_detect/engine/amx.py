@@ -4,9 +4,9 @@ A tile register holds 16 rows of 64 bytes. One instruction multiplies 16 pixels 
 weights and adds to 16 x 16 float32 sums; in the same time vectors do a sixteenth of that. bfloat16 has eight bits of a
 number's 24, and a float32 is exactly the sum of three of them, x = x0 + x1 + x2. Of the nine products of two such sums
 six are computed; the three others come to 2^-27 of the whole on the average and to 2^-22 at most. Measured, results are
-off by half of what sums of float32 products on vectors are, at 16 / 6 of their speed at best. A processor's two
-hardware threads share the tiles: beside a busy neighbour what is left is about the speed of vectors. Numbers below
-2^-126 count as zero, and an infinity becomes NaN.
+off by half of what sums of float32 products on vectors are, at 16 / 6 of their speed at best. A core's two
+hardware threads share the tiles: beside a busy neighbour less is left than vectors do, so one has to ask for them.
+Numbers below 2^-126 count as zero, and an infinity becomes NaN.
 
 Taken apart, values lie in float32 memory as words of two bfloat16. Of two blocks of channels a word has the same lane
 of both, in three parts after one another (a pair); of a single block a word has two parts of the same lane.

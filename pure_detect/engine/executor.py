@@ -34,7 +34,7 @@ class FastExecutor:
     graph : Graph
     parameters : mapping of str to array
         Every parameter of the graph by name, with its shape.
-    precision : "winograd" or "direct"
+    precision : "winograd", "direct" or "bf16x3"
         See :func:`pure_detect.engine.plan.make_plan`.
     threads : int, optional
         How many threads work together; by default as many as :func:`pure_detect.jit.threads` says.

@@ -43,12 +43,12 @@ def _reads_picture(task: Task, placement: Placement) -> bool:
 
 
 def _is_winograd(task: Task, placement: Placement) -> bool:
-    allowed = placement.precision == "winograd" and not _reads_picture(task, placement)
+    allowed = placement.precision != "direct" and not _reads_picture(task, placement)
     return allowed and task.kind == "conv2d" and winograd_plan.suits(task.main)
 
 
 def _is_amx(task: Task, placement: Placement) -> bool:
-    if placement.precision != "winograd" or task.kind != "conv2d" or _reads_picture(task, placement):
+    if placement.precision != "bf16x3" or task.kind != "conv2d" or _reads_picture(task, placement):
         return False
     return amx.is_available() and emit_amx.suits(task.main)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pure_detect.engine import amx, step
+from pure_detect.engine import step
 from pure_detect.engine.emit_maps import emit_image
 from pure_detect.engine.emitter import Emitter, Step
 from pure_detect.engine.fuse import Task
@@ -27,7 +27,7 @@ from pure_detect.graph import Graph
 
 Array = NDArray[Any]
 
-PRECISIONS = ("winograd", "direct")
+PRECISIONS = ("winograd", "direct", "bf16x3")
 
 
 @dataclass
@@ -70,10 +70,15 @@ class Plan:
         """Return the packed weights (...,) float32, which are written when they are first asked for."""
         return self.packed.write()
 
+    @property
+    def has_tiles(self) -> bool:
+        """Tell whether anything is done on tile registers."""
+        return any(made.kernel == "conv2d_amx" for made in self.steps)
+
     def table(self) -> str:
         """Return the plan for people: a line a step, what it does by which kernel, and what that takes."""
         lines = [
-            f"{ISA.name}: {ISA.lanes} lanes, {ISA.registers} registers{', tile registers' * amx.is_available()}",
+            f"{ISA.name}: {ISA.lanes} lanes, {ISA.registers} registers{', tile registers' * self.has_tiles}",
             f"{'kernel':30} {'output':>14} {'items':>5} {'MB':>6} {'GFLOP':>7}  does",
         ]
         for made in self.steps:
@@ -119,9 +124,10 @@ def make_plan(
     parameters : mapping of str to array
     keep : sequence of str
         Nodes whose values are wanted beside the outputs.
-    precision : "winograd" or "direct"
-        Whether 3x3 convolutions may be computed by Winograd's method, which rounds more coarsely, and 1x1 convolutions
-        on tile registers, from numbers taken apart; else all are sums of float32 products.
+    precision : "winograd", "direct" or "bf16x3"
+        By "direct" every sum is one of float32 products. By the others 3x3 convolutions may be computed by Winograd's
+        method, which rounds more coarsely; by "bf16x3" wide 1x1 convolutions may be as well on AMX's tile registers,
+        from numbers taken apart (see `amx.py`), which rounds more finely. Without AMX that is "winograd".
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
