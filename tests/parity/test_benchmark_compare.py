@@ -68,7 +68,7 @@ def test_a_size_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--engines", "ours,tensorflow", "unknown: tensorflow; known: ours, onnxruntime"),
+        ("--engines", "ours,tensorflow", "unknown: tensorflow; known: ours, ours-bf16x3, onnxruntime"),
         ("--networks", "yolov9", "yolov9: expected"),
         ("--batch", "0", "expected numbers of at least 1"),
     ],
