@@ -9,7 +9,8 @@ registers come from the processor that Numba compiles for: 16 lanes and 32 regis
     broadcast(number)               the number in every lane
     fma(a, b, c)                    a * b + c, in one instruction where there is one
     a + b, a - b, a * b, a / b, maximum(a, b), minimum(a, b)
-    exp(v), over_sigmoid(a, v)      e^v and a / (1 + e^-v)
+    exp(v), sigmoid(v)              e^v and 1 / (1 + e^-v)
+    swish_pair(v, w)                v / (1 + e^-v) and w / (1 + e^-w)
     lane_sum(v)                     the sum over the lanes
 
 `x` is an array, or the address of its first element: kernels take addresses (`FLOATS`, `INTEGERS`; `address(x, i)` is
@@ -46,7 +47,7 @@ class Isa(NamedTuple):
 def isa_of(cpu_name: str, features: str, machine: str) -> Isa:
     """Return the instruction set for LLVM's name of a CPU, its comma-separated features, and the machine's family."""
     has = set(features.split(","))
-    if {"+avx512f", "+avx512vl"} <= has and cpu_name not in BEFORE_AVX512:
+    if {"+avx512f", "+avx512vl", "+avx512dq"} <= has and cpu_name not in BEFORE_AVX512:
         return Isa("AVX-512", 16, 32)
     if {"+avx2", "+fma"} <= has:
         return Isa("AVX2", 8, 16)
@@ -258,85 +259,112 @@ def _emit_shifted(builder: Any, value: Any, places: int) -> Any:
     return builder.shl(bits, ir.Constant(LLVM_INTEGERS, [places] * LANES))
 
 
-def _emit_to_exponent(builder: Any, value: Any) -> Any:
-    """Emit 2^n for the number n + 127 in the low bits of `value`."""
-    return builder.bitcast(_emit_shifted(builder, value, 23), LLVM_VECTOR)
+PARTS = {8: 8, 16: 32}.get(LANES, 1)  # of a doubling, whose roots one or two registers hold, to be looked up there
 
 
-def _emit_to_eighths(builder: Any, value: Any) -> Any:
-    """Emit 2^(k/8) for the number k + 8 * 127 in the low bits of `value`.
+def _emit_to_power(builder: Any, value: Any) -> Any:
+    """Emit 2^(k / PARTS) for the number k + PARTS * 127 in the low bits of `value`.
 
-    Its lowest three bits choose one of eight roots within a register; the others are moved into the exponent, with
-    the three behind them, which is why the roots are kept less their own number there.
+    Its lowest bits choose one of the roots; the others are moved into the exponent, with the lowest behind them, which
+    is why the roots are kept less their own number there.
     """
-    roots = (2 ** (np.arange(8) / 8)).astype(np.float32).view(np.int32) - (127 << 23) - (np.arange(8) << 20)
-    table = builder.bitcast(ir.Constant(LLVM_INTEGERS, [int(roots[i % 8]) for i in range(LANES)]), LLVM_VECTOR)
-    name = "llvm.x86.avx2.permps" if LANES == 8 else "llvm.x86.avx512.permvar.sf.512"
-    kind = ir.FunctionType(LLVM_VECTOR, [LLVM_VECTOR, LLVM_INTEGERS])
-    permute = cgutils.get_or_insert_function(builder.module, kind, name)
-    root = builder.call(permute, [table, builder.bitcast(value, LLVM_INTEGERS)])
-    return builder.bitcast(
-        builder.add(_emit_shifted(builder, value, 20), builder.bitcast(root, LLVM_INTEGERS)), LLVM_VECTOR
-    )
+    places = 24 - PARTS.bit_length()
+    moved = _emit_shifted(builder, value, places)
+    if PARTS > 1:
+        roots = (2 ** (np.arange(PARTS) / PARTS)).astype(np.float32).view(np.int32)
+        root = _emit_looked_up(builder, roots - (127 << 23) - (np.arange(PARTS) << places), value)
+        moved = builder.add(moved, builder.bitcast(root, LLVM_INTEGERS))
+    return builder.bitcast(moved, LLVM_VECTOR)
 
 
-_to_exponent = _operation(1, _emit_to_exponent)
-_to_eighths = _operation(1, _emit_to_eighths)
+def _emit_looked_up(builder: Any, table: Any, value: Any) -> Any:
+    """Emit the elements of a table of one or two vectors that the lowest bits of `value` number."""
+    halves = [
+        builder.bitcast(ir.Constant(LLVM_INTEGERS, [int(v) for v in half]), LLVM_VECTOR)
+        for half in np.split(table, len(table) // LANES)
+    ]
+    name = "llvm.x86.avx2.permps" if LANES == 8 else "llvm.x86.avx512.vpermi2var.ps.512"
+    number = builder.bitcast(value, LLVM_INTEGERS)
+    arguments = [halves[0], number, *halves[1:]]
+    kind = ir.FunctionType(LLVM_VECTOR, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
-LOG2_E = np.float32(1.4426950408889634)
-LOG2_E_EIGHTHS = np.float32(8 * 1.4426950408889634)
-# Added to a small number, these leave the rounded number + 127 (or 8 * 127) in the low bits.
-ROUNDER, ROUNDER_EIGHTHS = np.float32(1.5 * 2**23 + 127), np.float32(1.5 * 2**23 + 8 * 127)
+
+def _emit_bounded(builder: Any, value: Any, bound: Any) -> Any:
+    if LANES < 16:
+        return emit_minimum(builder, emit_maximum(builder, value, builder.fneg(bound)), bound)
+    smaller_with_sign_of_first, whole, mask = INT32(2), INT32(4), ir.IntType(16)
+    arguments = [value, bound, smaller_with_sign_of_first, value, mask(-1), whole]
+    kind = ir.FunctionType(LLVM_VECTOR, [argument.type for argument in arguments])
+    name = "llvm.x86.avx512.mask.range.ps.512"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+_to_power = _operation(1, _emit_to_power)
+_bounded = _operation(2, _emit_bounded)  # to -bound..bound, NaN to one of the two
+
+LOG2_E_PARTS = np.float32(PARTS * 1.4426950408889634)
+# Added to a small number, this leaves the rounded number + PARTS * 127 in the low bits.
+ROUNDER = np.float32(1.5 * 2**23 + PARTS * 127)
 LOWEST, HIGHEST = np.float32(-87), np.float32(87)
-# 2^f and 2^(f/8) on -0.5..0.5, P0 = 1, nearly minimax: fitted at Chebyshev nodes, relative errors 1.2e-7 and 2.6e-8.
-P1, P2, P3, P4, P5 = (np.float32(v) for v in (0.693146856, 0.24022238, 0.0555089295, 0.00967169794, 0.00132186725))
-EIGHTHS1, EIGHTHS2, EIGHTHS3 = (np.float32(v) for v in (0.0866434053, 0.00375402835, 0.000108376822))
+HIGHEST_OF_PAIR = np.float32(43)  # (1 + e^43)^2 is a float32
+# 2^(f / PARTS) on -0.5..0.5, P0 = 1, nearly minimax: fitted at Chebyshev nodes.
+POLYNOMIALS = {
+    1: (0.693146856, 0.24022238, 0.0555089295, 0.00967169794, 0.00132186725),  # relative error 1.2e-7
+    8: (0.0866434053, 0.00375402835, 0.000108376822),  # 2.6e-8
+    32: (0.021661166, 0.00023459665),  # 5.4e-8
+}
+P1, P2, P3, P4, P5 = (np.float32(v) for v in (*POLYNOMIALS[PARTS], 0, 0, 0)[:5])
 ONE, ZERO = np.float32(1), np.float32(0)
 
 
 @shared
-def _power_plus(x, sign, addend):  # type: ignore[no-untyped-def]
-    """Return addend + e^(sign x) for each lane, x clipped to -87..87.
+def power_plus(x, sign, addend):  # type: ignore[no-untyped-def]
+    """Return addend + e^(sign x) for each lane, x in -87..87.
 
-    e^x = 2^n 2^f with n the whole number nearest to x log2(e). The polynomial is summed in pairs (Estrin): its chain of
-    dependent instructions is half as long as Horner's.
+    e^x = 2^(n / PARTS) 2^(f / PARTS) with n the whole number nearest to x log2(e) PARTS. The longest polynomial is
+    summed in pairs (Estrin): its chain of dependent instructions is half as long as Horner's.
     """
-    x = minimum(broadcast(HIGHEST), maximum(broadcast(LOWEST), x))
-    base = broadcast(sign * LOG2_E)
+    base = broadcast(sign * LOG2_E_PARTS)
     shifted = fma(x, base, broadcast(ROUNDER))
     f = fma(x, base, broadcast(ROUNDER) - shifted)
-    square = f * f
-    low = fma(broadcast(P1), f, broadcast(ONE))
-    middle = fma(broadcast(P3), f, broadcast(P2))
-    high = fma(broadcast(P5), f, broadcast(P4))
-    power = fma(fma(high, square, middle), square, low)
-    return fma(power, _to_exponent(shifted), addend)
-
-
-@shared
-def _power_plus_by_eighths(x, sign, addend):  # type: ignore[no-untyped-def]
-    """Return the same where a register can be looked up in: in eighths a shorter polynomial will do."""
-    x = minimum(broadcast(HIGHEST), maximum(broadcast(LOWEST), x))
-    base = broadcast(sign * LOG2_E_EIGHTHS)
-    shifted = fma(x, base, broadcast(ROUNDER_EIGHTHS))
-    f = fma(x, base, broadcast(ROUNDER_EIGHTHS) - shifted)
-    power = fma(fma(fma(broadcast(EIGHTHS3), f, broadcast(EIGHTHS2)), f, broadcast(EIGHTHS1)), f, broadcast(ONE))
-    return fma(power, _to_eighths(shifted), addend)
-
-
-power_plus = _power_plus_by_eighths if LANES >= 8 else _power_plus
+    power = fma(broadcast(P1), f, broadcast(ONE))
+    if PARTS == 32:
+        power = fma(fma(broadcast(P2), f, broadcast(P1)), f, broadcast(ONE))
+    elif PARTS == 8:
+        power = fma(fma(fma(broadcast(P3), f, broadcast(P2)), f, broadcast(P1)), f, broadcast(ONE))
+    else:
+        square = f * f
+        high = fma(fma(broadcast(P5), f, broadcast(P4)), square, fma(broadcast(P3), f, broadcast(P2)))
+        power = fma(high, square, power)
+    return fma(power, _to_power(shifted), addend)
 
 
 @shared
 def exp(x):  # type: ignore[no-untyped-def]
-    """Return e^x for each lane, x clipped to -87..87."""
-    return power_plus(x, ONE, broadcast(ZERO))
+    """Return e^x for each lane, x clipped to -87..87; NaN stays NaN."""
+    return power_plus(minimum(broadcast(HIGHEST), maximum(broadcast(LOWEST), x)), ONE, broadcast(ZERO))
 
 
 @shared
-def over_sigmoid(a, x):  # type: ignore[no-untyped-def]
-    """Return a / (1 + e^-x) for each lane: the sigmoid for a = 1, the swish for a = x."""
-    return a / power_plus(x, -ONE, broadcast(ONE))
+def sigmoid(x):  # type: ignore[no-untyped-def]
+    """Return 1 / (1 + e^-x) for each lane; NaN stays NaN."""
+    x = minimum(broadcast(HIGHEST), maximum(broadcast(LOWEST), x))
+    return broadcast(ONE) / power_plus(x, -ONE, broadcast(ONE))
+
+
+@shared
+def swish_pair(a, b):  # type: ignore[no-untyped-def]
+    """Return x / (1 + e^-x) for each lane of two vectors, -x cut to 43 in the power; NaN stays NaN, in its own vector.
+
+    A division of 16 lanes takes longer than all else, so one does for both: a / p is a q / (p q), b / q is b p / (p q).
+    """
+    bound = broadcast(HIGHEST_OF_PAIR)
+    p, q = power_plus(_bounded(a, bound), -ONE, broadcast(ONE)), power_plus(_bounded(b, bound), -ONE, broadcast(ONE))
+    if LANES < 16:
+        return a / p, b / q
+    inverse = broadcast(ONE) / (p * q)
+    return a * q * inverse, b * p * inverse
 
 
 @intrinsic

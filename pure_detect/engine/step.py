@@ -16,7 +16,6 @@ from pure_detect.engine.calls import FINISH, caller, part
 from pure_detect.engine.simd import (
     FLOATS,
     LANES,
-    ONE,
     ZERO,
     broadcast,
     exp,
@@ -24,9 +23,10 @@ from pure_detect.engine.simd import (
     load,
     maximum,
     minimum,
-    over_sigmoid,
     shared,
+    sigmoid,
     store,
+    swish_pair,
 )
 
 WIDTH = 64
@@ -81,9 +81,9 @@ def activated(a, activation):  # type: ignore[no-untyped-def]
     if activation == HARD_SWISH:
         return a * hard_sigmoid(a, SIXTH)
     if activation == SWISH:
-        return over_sigmoid(a, a)
+        return swish_pair(a, a)[0]
     if activation == SIGMOID:
-        return over_sigmoid(broadcast(ONE), a)
+        return sigmoid(a)
     if activation == HARD_SIGMOID:
         return hard_sigmoid(a, SIXTH)
     if activation == HARD_SIGMOID_TF:
@@ -102,13 +102,12 @@ def activate_and_add(x, at, length, activation, r):  # type: ignore[no-untyped-d
             store(x, i, a * hard_sigmoid(a, SIXTH))
     elif activation == SWISH:
         paired = at + length // (2 * LANES) * 2 * LANES
-        for i in range(at, paired, 2 * LANES):  # one's chain of instructions fills the gaps of the other's
-            a, b = load(x, i), load(x, i + LANES)
-            store(x, i, over_sigmoid(a, a))
-            store(x, i + LANES, over_sigmoid(b, b))
+        for i in range(at, paired, 2 * LANES):
+            a, b = swish_pair(load(x, i), load(x, i + LANES))
+            store(x, i, a)
+            store(x, i + LANES, b)
         if paired < at + length:
-            a = load(x, paired)
-            store(x, paired, over_sigmoid(a, a))
+            store(x, paired, activated(load(x, paired), activation))
     elif activation != CLAMP:
         for i in range(at, at + length, LANES):
             store(x, i, activated(load(x, i), activation))
