@@ -56,7 +56,7 @@ def best_time(work: Callable[[], None], seconds: float) -> float:
 def _multiply(n, vectors, rows, x, w, y, table, count):  # type: ignore[no-untyped-def]
     one, infinity = np.float32(1), np.float32(np.inf)
     for _ in range(n):
-        tile(vectors, rows, x, 0, LANES, table, 0, count, w, 0, 0, y, 0, LANES, 64 * LANES, one, infinity)
+        tile(vectors, rows, x, 0, LANES, table, 0, count, w, 0, 0, y, 0, 64 * LANES, one, infinity)
 
 
 def multiply_add_peak() -> float:

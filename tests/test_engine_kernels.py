@@ -97,6 +97,26 @@ def test_a_convolution_equals_the_reference_within_its_sums_roundings(case: Conv
     compare(graph, case.shape[0], units, conv_magnitude(case), precision=precision)
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (3, 3), (5, 1), (5, 2), (7, 2)])
+@pytest.mark.parametrize("of", ["picture", "map"])
+@pytest.mark.parametrize("blocks", [1, 2, 3, 5])
+def test_a_wide_convolution_equals_the_reference_by_every_kind_of_tile(
+    kernel: int, stride: int, of: str, blocks: int
+) -> None:
+    case = Conv("wide", (1, 11, kernel + 4 * stride, 61 * stride), blocks * LANES - 1, (kernel,) * 2, (stride,) * 2)
+    if of == "map":
+        compare(conv_graph(case), magnitude=conv_magnitude(case), precision="direct")
+        return
+    net = Builder((3, *case.shape[2:]))
+    conv = net.conv(net.image, case.out_channels, kernel=kernel, stride=stride, bias=False, name="conv")
+
+    def magnitude(x: Array, parameters: dict[str, Array]) -> Array:
+        weight = np.abs(parameters["conv.weight"]).astype(np.float64)
+        return ops.conv2d(np.abs(x).astype(np.float64), weight, stride=case.stride, padding=(kernel // 2,) * 4)
+
+    compare(net.graph([conv]), magnitude=magnitude)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("kind", ["conv", "depthwise", "winograd", "alone"])
 def test_every_activation_equals_the_reference_wherever_it_is_done(activation: str, kind: str) -> None:
@@ -241,6 +261,21 @@ def test_an_expansion_and_its_depthwise_convolution_equal_the_reference(
     graph = record(shape, define)
     assert "expand_depthwise" in kernels_of(graph, parameters_of(graph))
     compare_by_largest(graph, shape[0], units=64)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (4, 3), (7, 2)])
+@pytest.mark.parametrize("depthwise", [(3, 1), (3, 2), (5, 1), (5, 2), (7, 3)])
+@pytest.mark.parametrize(("channels", "height", "width"), [(3, 9, 7), (16, 3, 90), (40, 33, 61)])
+def test_a_convolution_of_the_picture_and_the_depthwise_one_behind_it_equal_the_reference(
+    kernel: int, stride: int, depthwise: tuple[int, int], channels: int, height: int, width: int
+) -> None:
+    net = Builder((3, height, width))
+    y = net.conv(net.image, channels, kernel=kernel, stride=stride, padding="same", bias=False, name="stem")
+    y = net.activation(net.batch_norm(y, name="stem.norm"), "swish", name="stem.swish")
+    y = net.conv(y, channels, kernel=depthwise[0], stride=depthwise[1], groups=channels, padding="same", name="deep")
+    graph = net.graph([net.conv(net.activation(y, "relu6", name="deep.relu6"), 9, kernel=1, name="project")])
+    assert kernels_of(graph, parameters_of(graph)) == ["read_image", "expand_depthwise", "conv2d_direct"]
+    compare_by_largest(graph, 2, units=64)
 
 
 @pytest.mark.parametrize("precision", ["direct", "winograd", "bf16x3"])

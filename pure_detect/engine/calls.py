@@ -35,7 +35,8 @@ class Memory(NamedTuple):
 
 
 MEMORY = types.NamedTuple([FLOATS, FLOATS, INTEGERS, FLOATS, FLOATS, INTEGERS, types.intp], Memory)
-FINISH, TILE_ROW, COLUMNS_TILE_ROW, SINGLE_TILE_ROW, DEPTHWISE_ROW = range(5)  # parts
+(FINISH, TILE_ROW, STRIDED_TILE_ROW, COLUMNS_TILE_ROW, STRIDED_COLUMNS_TILE_ROW, SINGLE_TILE_ROW,
+ DEPTHWISE_ROW) = range(7)  # parts  # fmt: skip
 
 
 class Compiled(NamedTuple):

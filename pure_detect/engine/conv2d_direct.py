@@ -8,6 +8,8 @@ sum: (panel, kernel row, kernel column, input channel, vectors x LANES output ch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from numba import types
 
 from pure_detect.engine.calls import caller, kernel, part
@@ -48,16 +50,25 @@ FEW_REGISTERS = ISA.registers == 16
 WIDEST = 3  # vectors of the widest panel
 LARGEST = (0, 8, 6, 4) if FEW_REGISTERS else (0, 14, 14, 9)  # rows of the largest tile, by the panel's vectors
 BEST = (3, 4) if FEW_REGISTERS else (2, 14)  # vectors and rows of the tile that is used most
-SHAPES = tuple((rows, vectors) for vectors in (1, 2, 3) for rows in range(1, LARGEST[vectors] + 1))
-tile = register_tiles(SHAPES, CHANNELS_AT_ONCE, neighbours=True)
-columns_tile = register_tiles(SHAPES, COLUMNS_AT_ONCE)
-single_tile = register_tiles(SHAPES, 1)
+# Where pixels share inputs, or their distance is not known beforehand, LLVM keeps more in registers.
+LARGEST_OF_OTHERS = LARGEST if FEW_REGISTERS else (0, 14, 10, 7)
+
+
+def _shapes(largest: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    return tuple((rows, vectors) for vectors in (1, 2, 3) for rows in range(1, largest[vectors] + 1))
+
+
+tile = register_tiles(_shapes(LARGEST), CHANNELS_AT_ONCE, LANES)
+strided_tile = register_tiles(_shapes(LARGEST), CHANNELS_AT_ONCE, 2 * LANES)
+columns_tile = register_tiles(_shapes(LARGEST_OF_OTHERS), COLUMNS_AT_ONCE, 1)
+strided_columns_tile = register_tiles(_shapes(LARGEST_OF_OTHERS), COLUMNS_AT_ONCE, 2)
+single_tile = register_tiles(_shapes(LARGEST_OF_OTHERS), 1)
 
 
 @shared
-def rows_of_next(left, vectors):  # type: ignore[no-untyped-def]
-    """Return how many of `left` pixels the next tile takes, so that all are of nearly one size."""
-    count = (left + LARGEST[vectors] - 1) // LARGEST[vectors]
+def rows_of_next(left, most):  # type: ignore[no-untyped-def]
+    """Return how many of `left` pixels the next tile takes, of at most so many, so that all are of nearly one size."""
+    count = (left + most - 1) // most
     return (left + count - 1) // count
 
 
@@ -110,15 +121,15 @@ ROW_KINDS = (
 
 @inline
 def cover(  # type: ignore[no-untyped-def]
-    any_tile, s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+    any_tile, largest, s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
 ):
     """Cover `width` pixels of one panel with tiles of a kind."""
     bias, start, at = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT] * s[UNROLL], 0
     while at < width:
-        rows = rows_of_next(width - at, vectors)
+        rows = rows_of_next(width - at, largest[vectors])
         any_tile(
             vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT], weights, start, bias,
-            x, target + at * LANES, LANES, plane, slope, highest,
+            x, target + at * LANES, plane, slope, highest,
         )  # fmt: skip
         at += rows
 
@@ -128,7 +139,21 @@ def tile_row(  # type: ignore[no-untyped-def]
     s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
 ):
     """Compute a row of neighbouring pixels, some channels at once."""
-    cover(tile, s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest)
+    cover(
+        tile, LARGEST, s, vectors, block, width, x, source, tables, table, weights, target, plane,
+        slope, highest,
+    )  # fmt: skip
+
+
+@part(*ROW_KINDS)
+def strided_tile_row(  # type: ignore[no-untyped-def]
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+):
+    """Do the same for every other pixel."""
+    cover(
+        strided_tile, LARGEST, s, vectors, block, width, x, source, tables, table, weights, target, plane,
+        slope, highest,
+    )  # fmt: skip
 
 
 @part(*ROW_KINDS)
@@ -136,7 +161,21 @@ def columns_tile_row(  # type: ignore[no-untyped-def]
     s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
 ):
     """Do the same where the input lies in planes, some kernel columns at once."""
-    cover(columns_tile, s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest)
+    cover(
+        columns_tile, LARGEST_OF_OTHERS, s, vectors, block, width, x, source, tables, table, weights, target, plane,
+        slope, highest,
+    )  # fmt: skip
+
+
+@part(*ROW_KINDS)
+def strided_columns_tile_row(  # type: ignore[no-untyped-def]
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+):
+    """Do the same for every other pixel."""
+    cover(
+        strided_columns_tile, LARGEST_OF_OTHERS, s, vectors, block, width, x, source, tables, table, weights, target,
+        plane, slope, highest,
+    )  # fmt: skip
 
 
 @part(*ROW_KINDS)
@@ -144,7 +183,10 @@ def single_tile_row(  # type: ignore[no-untyped-def]
     s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
 ):
     """Do the same one input at a time, whatever the step."""
-    cover(single_tile, s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest)
+    cover(
+        single_tile, LARGEST_OF_OTHERS, s, vectors, block, width, x, source, tables, table, weights, target, plane,
+        slope, highest,
+    )  # fmt: skip
 
 
 _tile_row = caller(tile_row)

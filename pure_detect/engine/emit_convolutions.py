@@ -14,7 +14,13 @@ from pure_detect.engine import conv2d_winograd as winograd
 from pure_detect.engine import depthwise_conv2d as depthwise
 from pure_detect.engine import expand_depthwise as fused
 from pure_detect.engine import packing, run, step, winograd_plan
-from pure_detect.engine.calls import COLUMNS_TILE_ROW, SINGLE_TILE_ROW, TILE_ROW
+from pure_detect.engine.calls import (
+    COLUMNS_TILE_ROW,
+    SINGLE_TILE_ROW,
+    STRIDED_COLUMNS_TILE_ROW,
+    STRIDED_TILE_ROW,
+    TILE_ROW,
+)
 from pure_detect.engine.emitter import L2_SHARE, Emitter
 from pure_detect.engine.fuse import Task, is_pointwise
 from pure_detect.engine.layout import LINE, Map, odd_lines
@@ -25,7 +31,11 @@ from pure_detect.ops.geometry import window_span
 
 Array = NDArray[Any]
 
-ROW_PARTS = {direct.CHANNELS_AT_ONCE: TILE_ROW, direct.COLUMNS_AT_ONCE: COLUMNS_TILE_ROW, 1: SINGLE_TILE_ROW}
+# By how many inputs are taken at once, and how far one pixel's are from the next one's.
+ROW_PARTS = {
+    (direct.CHANNELS_AT_ONCE, LANES): TILE_ROW, (direct.CHANNELS_AT_ONCE, 2 * LANES): STRIDED_TILE_ROW,
+    (direct.COLUMNS_AT_ONCE, 1): COLUMNS_TILE_ROW, (direct.COLUMNS_AT_ONCE, 2): STRIDED_COLUMNS_TILE_ROW,
+}  # fmt: skip
 LARGE_OUTPUT = 1 << 18  # float32 of an output that would push everything else out of the second-level cache
 WORK = 200_000  # multiply-adds below which an item is not split further: some microseconds
 
@@ -37,16 +47,15 @@ def emit_direct(e: Emitter, task: Task) -> None:
     groups = node.attributes["groups"]
     if not _groups_are_blocks(node):
         I, groups = I * groups, 1
-    unroll = unroll_of(node, x)
+    by, unroll, part = tiles_of(node, x)
     blocks = -(-O // LANES)
     table, count = e.offsets(node, x, groups, I, unroll)
     length = count * unroll
     panels = packing.panels_of(blocks // groups)
     numbers = {
-        direct.STEP: node.attributes["stride"][1] * x.lanes,
-        step.X_ROW: node.attributes["stride"][0] * x.place.row,
+        direct.STEP: by, step.X_ROW: node.attributes["stride"][0] * x.row,
         direct.TABLE: table, direct.COUNT: count, direct.UNROLL: unroll,
-        direct.ROW_PART: ROW_PARTS[unroll], direct.BIAS: e.bias(task), direct.GROUP_BLOCKS: blocks // groups,
+        direct.ROW_PART: part, direct.BIAS: e.bias(task), direct.GROUP_BLOCKS: blocks // groups,
         direct.FIRST_VECTORS: panels.first_vectors, direct.FIRST_PANELS: panels.first_panels,
         direct.REST_VECTORS: panels.rest_vectors, direct.GROUP_PANELS: panels.panels,
         direct.CHANNELS: O,
@@ -89,12 +98,13 @@ def is_past_cache(node: Node, numbers: Mapping[int, int], dense: bool) -> bool:
     return at >= 0 and whole_lines and math.prod(node.shape) >= LARGE_OUTPUT
 
 
-def unroll_of(conv: Node, x: Map) -> int:
-    """Return how many inputs that lie side by side a convolution takes at once."""
-    strides, columns = conv.attributes["stride"], conv.parameters["weight"].shape[3]
-    if x.lanes > 1:
-        return direct.CHANNELS_AT_ONCE if strides[1] == 1 else 1
-    return direct.COLUMNS_AT_ONCE if columns == direct.COLUMNS_AT_ONCE and conv.attributes["dilation"][1] == 1 else 1
+def tiles_of(conv: Node, x: Map) -> tuple[int, int, int]:
+    """Return how far pixels are apart, how many inputs side by side are taken at once, and the part that does so."""
+    by = conv.attributes["stride"][1] * x.lanes
+    has_columns = conv.parameters["weight"].shape[3] == direct.COLUMNS_AT_ONCE and conv.attributes["dilation"][1] == 1
+    unroll = direct.CHANNELS_AT_ONCE if x.lanes > 1 else direct.COLUMNS_AT_ONCE if has_columns else 1
+    part = ROW_PARTS.get((unroll, by))
+    return (by, 1, SINGLE_TILE_ROW) if part is None else (by, unroll, part)
 
 
 def direct_chunks(e: Emitter, task: Task, x: Map, y: Map, numbers: Mapping[int, int], length: int) -> dict[int, int]:
@@ -196,7 +206,7 @@ def depthwise_numbers(e: Emitter, task: Task) -> dict[int, int]:
 
 
 def emit_expand_depthwise(e: Emitter, task: Task) -> None:
-    """Add a 1x1 convolution and the depthwise one behind it as one step."""
+    """Add a convolution and the depthwise one behind it as one step."""
     expand, node, x, y = task.expand, task.main, e.maps[task.inputs[0]], e.maps[task.output]
     assert expand
     top, left, _, right = window_border(node, expand.main.shape)
@@ -211,11 +221,12 @@ def emit_expand_depthwise(e: Emitter, task: Task) -> None:
     rows = (strip - 1) * stride + span
     plane = odd_lines(rows * row)
     e.scratch = max(e.scratch, plane * direct.WIDEST)
-    unroll = direct.CHANNELS_AT_ONCE
+    by, unroll, part = tiles_of(expand.main, x)
     table, count = e.offsets(expand.main, x, 1, x.channels, unroll)
     numbers |= {
-        step.X_ROW: x.row, direct.STEP: LANES, direct.TABLE: table, direct.COUNT: count, direct.UNROLL: unroll,
-        direct.ROW_PART: TILE_ROW, direct.WEIGHTS: panel_weights(e, expand, unroll), direct.BIAS: e.bias(expand),
+        step.X_ROW: expand.main.attributes["stride"][0] * x.row, direct.STEP: by, direct.TABLE: table,
+        direct.COUNT: count, direct.UNROLL: unroll, direct.ROW_PART: part, direct.BIAS: e.bias(expand),
+        direct.WEIGHTS: panel_weights(e, expand, unroll, by_columns=unroll == direct.COLUMNS_AT_ONCE),
         direct.FIRST_VECTORS: panels.first_vectors, direct.FIRST_PANELS: panels.first_panels,
         direct.REST_VECTORS: panels.rest_vectors,
         fused.STRIP: strip, fused.ROW: row, fused.PLANE: plane, fused.EXPANDED_HEIGHT: height,

@@ -24,7 +24,9 @@ Array = NDArray[Any]
 def emit_image(e: Emitter) -> None:
     """Add the copying of the picture into the arena, if a convolution reads it there."""
     image = e.maps[e.graph.input.name]
-    if "conv2d_direct" not in {e.placement.kernel_of(task.output) for task in e.users.get(image.name, [])}:
+    if not {"conv2d_direct", "expand_depthwise"} & {
+        e.placement.kernel_of(task.output) for task in e.users.get(image.name, [])
+    }:
         return
     parts = even_parts(image.height, 4)
     e.step(run.READ_IMAGE, Task("image", [], ()), parts * image.channels, {step.CHUNKS: parts}, y=image)

@@ -1,9 +1,9 @@
-"""A 1x1 convolution and the depthwise convolution behind it, without the wide map in between ever reaching memory.
+"""A convolution and the depthwise convolution behind it, without the wide map in between ever reaching memory.
 
 Equals :func:`pure_detect.ops.conv2d.conv2d_reference` twice, with activations. What differs: an item takes one panel of
 channels through both. It computes as many rows of the first convolution as the second one needs for some rows, in its
-thread's own scratch with a border of zeros, and carries over the rows that the next ones see again. Inverted residuals
-expand their input sixfold; that map would go to the third-level cache and back.
+thread's own scratch with a border of zeros, and carries over the rows that the next ones see again. The first is 1x1
+(inverted residuals expand their input sixfold; that map would go to the third-level cache and back) or the picture's.
 """
 
 from __future__ import annotations

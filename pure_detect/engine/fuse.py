@@ -48,7 +48,7 @@ class Task:
     squeeze : Squeeze, optional
         Of a "gates" task; and of the convolution whose weights the gates go into.
     expand : Task, optional
-        Of a depthwise convolution: the 1x1 convolution before it, which is done row by row on the way.
+        Of a depthwise convolution: the convolution before it, which is done row by row on the way.
     """
 
     kind: str
@@ -131,13 +131,14 @@ class _Fuser:
         return task
 
     def take_expansion(self, task: Task) -> None:
-        """Take in the 1x1 convolution before a depthwise one where nobody else reads its result."""
+        """Take in a 1x1 convolution before a depthwise one, or a wider one of the picture, that nobody else reads."""
         before = self.tasks[-1] if self.tasks else None
         if before is None or not is_depthwise(task.main) or task.inputs != (before.output,):
             return
         alone = len(self.users[before.output]) == 1 and before.output not in self.wanted
         plain = before.kind == "conv2d" and before.residual is None and before.squeeze is None
-        if alone and plain and is_pointwise(before.main) and before.inputs[0] != self.graph.input.name:
+        of_picture = before.inputs == (self.graph.input.name,) and before.main.attributes["groups"] == 1
+        if alone and plain and is_pointwise(before.main) != of_picture:
             task.expand = self.tasks.pop()
             task.inputs = before.inputs
 

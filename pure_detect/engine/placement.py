@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from pure_detect.engine import conv2d_direct, winograd_plan
+from pure_detect.engine import packing, winograd_plan
 from pure_detect.engine.fuse import Squeeze, Task, fuse
 from pure_detect.engine.layout import Map
 from pure_detect.engine.simd import LANES
@@ -64,8 +64,9 @@ class Placement:
         elif kernel == "conv2d_winograd":
             self._place_points(task, index)
             self.maps[task.inputs[0]].need_border(winograd_border(task.main, self.shapes[task.inputs[0]]))
-        elif kernel in ("conv2d_direct", "depthwise_conv2d"):
-            self.maps[task.inputs[0]].need_border(window_border(task.main, self.shapes[task.inputs[0]]))
+        elif kernel in ("conv2d_direct", "depthwise_conv2d", "expand_depthwise"):
+            first = task.expand.main if task.expand else task.main
+            self.maps[task.inputs[0]].need_border(window_border(first, self.shapes[task.inputs[0]]))
 
     def _place_gates(self, task: Task, index: int) -> None:
         """Reserve memory for the channels' sums, the gates and the scaled weights of a squeeze-and-excite."""
@@ -139,8 +140,9 @@ def even_parts(length: int, parts: int) -> int:
 def depthwise_parts(task: Task) -> int:
     """Return into how many parts the rows of a depthwise convolution are split."""
     channels, height, _ = task.main.shape
-    together = 1 if task.expand is None else conv2d_direct.BEST[0]
-    return even_parts(height, -(-MIN_ITEMS * together // -(-channels // LANES)))
+    blocks = -(-channels // LANES)
+    beside = packing.panels_of(blocks).panels if task.expand else blocks
+    return even_parts(height, -(-MIN_ITEMS // beside))
 
 
 def window_border(conv: Node, shape: tuple[int, int, int]) -> Padding:

@@ -28,6 +28,8 @@ from pure_detect.engine.calls import (
     DEPTHWISE_ROW,
     FINISH,
     SINGLE_TILE_ROW,
+    STRIDED_COLUMNS_TILE_ROW,
+    STRIDED_TILE_ROW,
     TILE_ROW,
     Memory,
     caller,
@@ -54,7 +56,8 @@ KERNELS = (
     squeeze_excite.hidden_units, conv2d_amx.conv2d_amx,
 )  # fmt: skip
 PARTS = {
-    FINISH: step.activate_and_add, TILE_ROW: direct.tile_row, COLUMNS_TILE_ROW: direct.columns_tile_row,
+    FINISH: step.activate_and_add, TILE_ROW: direct.tile_row, STRIDED_TILE_ROW: direct.strided_tile_row,
+    COLUMNS_TILE_ROW: direct.columns_tile_row, STRIDED_COLUMNS_TILE_ROW: direct.strided_columns_tile_row,
     SINGLE_TILE_ROW: direct.single_tile_row, DEPTHWISE_ROW: depthwise.depthwise_row,
 }  # fmt: skip
 COUNTERS = 16  # int64 a step, two lines of cache

@@ -28,49 +28,47 @@ from pure_detect.engine.simd import (
 
 
 @cache
-def register_tiles(shapes: tuple[tuple[int, int], ...], unroll: int, neighbours: bool = False) -> Any:
+def register_tiles(shapes: tuple[tuple[int, int], ...], unroll: int, step: int | None = None) -> Any:
     """Return the inner loop of every matrix product: rows x vectors sums that stay in registers.
 
     The intrinsic is called as
 
-        tile(vectors, rows, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_step, y_block,
+        tile(vectors, rows, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_block,
              slope, highest)
 
     where (vectors, rows) is one of `shapes`, and computes, for rows m and lanes of the vectors v,
 
-        y[y_start + m * y_step + v * y_block] = clamp(w[bias + v * LANES] + sum over t < count, u < unroll of
+        y[y_start + m * LANES + v * y_block] = clamp(w[bias + v * LANES] + sum over t < count, u < unroll of
             x[start + m * step + table[first + t] + u] * w[w_start + ((t * unroll + u) * vectors + v) * LANES])
 
     with clamp(a) = min(max(a, slope * a), highest): leaky ReLU, ReLU and ReLU6. The table of offsets is what makes
-    one loop serve all convolutions: its entries walk over kernel rows, kernel columns and channels. With `neighbours`
-    both steps are taken to be LANES, which needs one register for all rows in place of one each.
+    one loop serve all convolutions: its entries walk over kernel rows, kernel columns and channels. Where the `step` is
+    known beforehand one register serves all rows in place of one each.
     """
+    known_step = step
 
     @intrinsic
     def tile(  # type: ignore[no-untyped-def]
-        typingctx, vectors, rows, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_step, y_block,
-        slope, highest,
+        typingctx, vectors, rows, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_block, slope,
+        highest,
     ):  # fmt: skip
         n = types.intp
-        signature = types.void(n, n, x, n, n, table, n, n, w, n, n, y, n, n, n, types.float32, types.float32)
+        signature = types.void(n, n, x, n, n, table, n, n, w, n, n, y, n, n, types.float32, types.float32)
 
         def codegen(context, b, sig, args):  # type: ignore[no-untyped-def]
-            _, _, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_step, y_block, *limits = args
+            _, _, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_block, *limits = args
             at = TileAddresses(
                 pointer_to(context, b, sig.args[2], x, start),
-                step,
+                step if known_step is None else INDEX(known_step),
                 pointer_to(context, b, sig.args[5], table, first),
                 count,
                 pointer_to(context, b, sig.args[8], w, w_start),
                 pointer_to(context, b, sig.args[8], w, bias),
                 pointer_to(context, b, sig.args[11], y, y_start),
-                y_step,
                 y_block,
                 [emit_broadcast(b, limit) for limit in limits],
                 _is_clamp(b, limits),
             )
-            if neighbours:
-                at = at._replace(step=INDEX(LANES), y_step=INDEX(LANES))
             end = b.append_basic_block("end")
             choice = b.switch(b.add(b.mul(args[0], INDEX(64)), args[1]), end)
             for rows, vectors in shapes:
@@ -97,7 +95,6 @@ class TileAddresses(NamedTuple):
     weights: Any
     bias: Any
     y: Any
-    y_step: Any
     y_block: Any
     limits: list[Any]
     is_clamp: Any
@@ -141,7 +138,7 @@ def _emit_tile(b: Any, rows: int, vectors: int, unroll: int, at: TileAddresses) 
     for block in (clamp, plain):
         b.position_at_end(block)
         for m in range(rows):
-            target = b.gep(at.y, [b.mul(at.y_step, INDEX(m))])
+            target = b.gep(at.y, [INDEX(m * LANES)])
             for v in range(vectors):
                 value = emit_clamp(b, new[m][v], *at.limits) if block is clamp else new[m][v]
                 emit_store(b, value, b.gep(target, [b.mul(at.y_block, INDEX(v))]))
