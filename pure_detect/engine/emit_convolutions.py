@@ -76,11 +76,11 @@ def emit_direct(e: Emitter, task: Task) -> None:
 
 
 def planar_numbers(e: Emitter, task: Task) -> dict[int, int]:
-    """Return where in the array of outputs a convolution writes, plane after plane, if its result is one."""
+    """Return where in the array of outputs a convolution writes, plane after plane from a line on, if it makes one."""
     if task.output not in e.graph.outputs or e.users.get(task.output):
         return {direct.PLANAR_OUT: -1}
-    e.planar[task.output] = at = e.output_size
-    e.output_size += math.prod(task.main.shape)
+    e.planar[task.output] = at = -(-e.output_size // LINE) * LINE
+    e.output_size = at + math.prod(task.main.shape)
     return {direct.PLANAR_OUT: at}
 
 
@@ -94,7 +94,7 @@ def is_dense(e: Emitter, task: Task, numbers: Mapping[int, int]) -> bool:
 def is_past_cache(node: Node, numbers: Mapping[int, int], dense: bool) -> bool:
     """Tell whether an output is written past the caches: a line at a time, which with AVX-512 is a vector."""
     at, pixels = numbers[direct.PLANAR_OUT], math.prod(node.shape[1:])
-    whole_lines = dense and LANES == LINE and at % LINE == 0 and pixels % LINE == 0
+    whole_lines = dense and LANES == LINE and pixels % LINE == 0
     return at >= 0 and whole_lines and math.prod(node.shape) >= LARGE_OUTPUT
 
 
