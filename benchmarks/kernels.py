@@ -33,6 +33,7 @@ from pure_detect.engine.executor import FastExecutor
 from pure_detect.engine.plan import PRECISIONS, Plan
 from pure_detect.engine.run import COUNTERS, walk
 from pure_detect.engine.simd import ISA, LANES
+from pure_detect.engine.step import CLAMP
 from pure_detect.engine.weights import aligned
 from pure_detect.files import atomic_path
 from pure_detect.random_weights import random_parameters
@@ -56,7 +57,7 @@ def best_time(work: Callable[[], None], seconds: float) -> float:
 def _multiply(n, vectors, rows, x, w, y, table, count):  # type: ignore[no-untyped-def]
     one, infinity = np.float32(1), np.float32(np.inf)
     for _ in range(n):
-        tile(vectors, rows, x, 0, LANES, table, 0, count, w, 0, 0, y, 0, 64 * LANES, one, infinity)
+        tile(vectors, rows, x, 0, LANES, table, 0, count, w, 0, 0, y, 0, 64 * LANES, CLAMP, one, infinity)
 
 
 def multiply_add_peak() -> float:

@@ -31,6 +31,7 @@ from pure_detect.engine.step import (
     Y,
     border,
     finish,
+    left_by_tiles,
     share_of,
 )
 from pure_detect.engine.tiles import register_tiles, store_transposed, store_transposed_past_cache
@@ -101,10 +102,12 @@ def conv2d_direct(s, item, m):  # type: ignore[no-untyped-def]
             else:
                 target, plane = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW] + first_pixel * LANES, s[Y_PLANE]
             table = s[TABLE] + group * s[COUNT]
-            tiles_of_row(m, s, vectors, block, width, source, table, weights, target, plane, slope, highest)
+            tiles_of_row(
+                m, s, vectors, block, width, source, table, weights, target, plane, s[ACTIVATION], slope, highest
+            )
             for v in range(vectors):
                 r = s[R] + (block + v) * s[R_PLANE] + row * s[R_ROW] + first_pixel * LANES if s[R] >= 0 else -1
-                finish(m, target + v * plane, width * LANES, s[ACTIVATION], r)
+                finish(m, target + v * plane, width * LANES, left_by_tiles(s[ACTIVATION]), r)
                 if s[PLANAR_OUT] >= 0:
                     pixel = row * s[COLUMNS] + first_pixel
                     to_planes(s, x, target + v * plane, (block + v) * LANES, pixel, width, m.out)
@@ -115,77 +118,78 @@ def conv2d_direct(s, item, m):  # type: ignore[no-untyped-def]
 
 ROW_KINDS = (
     INTEGERS, types.intp, types.intp, types.intp, FLOATS, types.intp, INTEGERS, types.intp, FLOATS, types.intp,
-    types.intp, types.float32, types.float32,
+    types.intp, types.intp, types.float32, types.float32,
 )  # fmt: skip
 
 
 @inline
 def cover(  # type: ignore[no-untyped-def]
-    any_tile, largest, s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
-):
+    any_tile, largest, s, vectors, block, width, x, source, tables, table, weights, target, plane, activation, slope,
+    highest,
+):  # fmt: skip
     """Cover `width` pixels of one panel with tiles of a kind."""
     bias, start, at = s[BIAS] + block * LANES, s[WEIGHTS] + block * LANES * s[COUNT] * s[UNROLL], 0
     while at < width:
         rows = rows_of_next(width - at, largest[vectors])
         any_tile(
             vectors, rows, x, source + at * s[STEP], s[STEP], tables, table, s[COUNT], weights, start, bias,
-            x, target + at * LANES, plane, slope, highest,
+            x, target + at * LANES, plane, activation, slope, highest,
         )  # fmt: skip
         at += rows
 
 
 @part(*ROW_KINDS)
 def tile_row(  # type: ignore[no-untyped-def]
-    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, activation, slope, highest
 ):
     """Compute a row of neighbouring pixels, some channels at once."""
     cover(
-        tile, LARGEST, s, vectors, block, width, x, source, tables, table, weights, target, plane,
-        slope, highest,
+        tile, LARGEST, s, vectors, block, width, x, source, tables, table, weights, target,
+        plane, activation, slope, highest,
     )  # fmt: skip
 
 
 @part(*ROW_KINDS)
 def strided_tile_row(  # type: ignore[no-untyped-def]
-    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, activation, slope, highest
 ):
     """Do the same for every other pixel."""
     cover(
-        strided_tile, LARGEST, s, vectors, block, width, x, source, tables, table, weights, target, plane,
-        slope, highest,
+        strided_tile, LARGEST, s, vectors, block, width, x, source, tables, table, weights, target,
+        plane, activation, slope, highest,
     )  # fmt: skip
 
 
 @part(*ROW_KINDS)
 def columns_tile_row(  # type: ignore[no-untyped-def]
-    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, activation, slope, highest
 ):
     """Do the same where the input lies in planes, some kernel columns at once."""
     cover(
-        columns_tile, LARGEST_OF_OTHERS, s, vectors, block, width, x, source, tables, table, weights, target, plane,
-        slope, highest,
+        columns_tile, LARGEST_OF_OTHERS, s, vectors, block, width, x, source, tables, table, weights, target,
+        plane, activation, slope, highest,
     )  # fmt: skip
 
 
 @part(*ROW_KINDS)
 def strided_columns_tile_row(  # type: ignore[no-untyped-def]
-    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, activation, slope, highest
 ):
     """Do the same for every other pixel."""
     cover(
         strided_columns_tile, LARGEST_OF_OTHERS, s, vectors, block, width, x, source, tables, table, weights, target,
-        plane, slope, highest,
+        plane, activation, slope, highest,
     )  # fmt: skip
 
 
 @part(*ROW_KINDS)
 def single_tile_row(  # type: ignore[no-untyped-def]
-    s, vectors, block, width, x, source, tables, table, weights, target, plane, slope, highest
+    s, vectors, block, width, x, source, tables, table, weights, target, plane, activation, slope, highest
 ):
     """Do the same one input at a time, whatever the step."""
     cover(
-        single_tile, LARGEST_OF_OTHERS, s, vectors, block, width, x, source, tables, table, weights, target, plane,
-        slope, highest,
+        single_tile, LARGEST_OF_OTHERS, s, vectors, block, width, x, source, tables, table, weights, target,
+        plane, activation, slope, highest,
     )  # fmt: skip
 
 
@@ -194,11 +198,13 @@ _tile_row = caller(tile_row)
 
 @inline
 def tiles_of_row(  # type: ignore[no-untyped-def]
-    m, s, vectors, block, width, source, table, weights, target, plane, slope, highest
+    m, s, vectors, block, width, source, table, weights, target, plane, activation, slope, highest
 ):
-    """Compute `width` pixels of one panel, up to their clamp."""
+    """Compute `width` pixels of one panel, up to what `left_by_tiles` tells of their activation."""
     row = m.parts[s[ROW_PART]]
-    _tile_row(row, (s, vectors, block, width, m.x, source, m.tables, table, weights, target, plane, slope, highest))
+    _tile_row(row, (
+        s, vectors, block, width, m.x, source, m.tables, table, weights, target, plane, activation, slope, highest,
+    ))  # fmt: skip
 
 
 @shared

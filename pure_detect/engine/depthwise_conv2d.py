@@ -10,10 +10,24 @@ from __future__ import annotations
 from numba import types
 
 from pure_detect.engine.calls import DEPTHWISE_ROW, caller, kernel, part
-from pure_detect.engine.simd import FLOATS, INTEGERS, LANES, ZERO, broadcast, fma, inline, load, shared, store
+from pure_detect.engine.simd import (
+    FLOATS,
+    INTEGERS,
+    LANES,
+    ZERO,
+    broadcast,
+    fma,
+    hard_swish,
+    inline,
+    load,
+    shared,
+    store,
+)
 from pure_detect.engine.step import (
+    ACTIVATION,
     COLUMNS,
     DEPTHWISE_OWN,
+    HARD_SWISH,
     LIMITS,
     X_PLANE,
     X_ROW,
@@ -23,6 +37,7 @@ from pure_detect.engine.step import (
     Y,
     clamped,
     finish_rows,
+    left_by_tiles,
     rows_of,
 )
 from pure_detect.engine.tiles import depthwise_tiles
@@ -46,12 +61,13 @@ def any_depthwise_row(s, x, source, source_row, w, weights, bias, target, slope,
             for j in range(s[SIZE_X]):
                 at = source + i * s[DILATION_Y] * source_row + (column * s[STRIDE_X] + j * s[DILATION_X]) * LANES
                 total = fma(load(x, at), load(w, weights + (i * s[SIZE_X] + j) * LANES), total)
-        store(x, target + column * LANES, clamped(total, broadcast(slope), broadcast(highest)))
+        total = clamped(total, broadcast(slope), broadcast(highest))
+        store(x, target + column * LANES, hard_swish(total) if s[ACTIVATION] == HARD_SWISH else total)
 
 
 @part(INTEGERS, types.intp, FLOATS, types.intp, types.intp, FLOATS, types.intp)
 def depthwise_row(s, block, x, source, source_row, w, target):  # type: ignore[no-untyped-def]
-    """Compute one row of one block, up to its clamp."""
+    """Compute one row of one block, up to what `left_by_tiles` tells of its activation."""
     slope, highest = w[s[LIMITS]], w[s[LIMITS] + 1]
     weights, bias = s[WEIGHTS] + block * s[SIZE] * s[SIZE_X] * LANES, s[BIAS] + block * LANES
     width = s[COLUMNS]
@@ -67,7 +83,7 @@ def depthwise_row(s, block, x, source, source_row, w, target):  # type: ignore[n
         at = min(start, width - columns)
         tile(
             s[SIZE], s[STRIDE], columns, x, source + at * s[STRIDE] * LANES, source_row, w, weights, bias,
-            x, target + at * LANES, slope, highest,
+            x, target + at * LANES, s[ACTIVATION], slope, highest,
         )  # fmt: skip
         start = at + columns
 
@@ -93,7 +109,7 @@ def depthwise_rows(m, s, block, first, last, source, source_row):  # type: ignor
         target = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]
         begin = source + (row - first) * s[STRIDE] * source_row
         _depthwise_row(m.parts[DEPTHWISE_ROW], (s, block, m.x, begin, source_row, m.w, target))
-    finish_rows(m, s, block, first, last)
+    finish_rows(m, s, left_by_tiles(s[ACTIVATION]), block, first, last)
 
 
 @shared

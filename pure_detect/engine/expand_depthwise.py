@@ -12,7 +12,18 @@ from pure_detect.engine import conv2d_direct as direct
 from pure_detect.engine import depthwise_conv2d as depthwise
 from pure_detect.engine.calls import kernel
 from pure_detect.engine.simd import LANES, inline, load, shared, store
-from pure_detect.engine.step import BLOCKS, CHUNKS, DEPTHWISE_OWN, HEIGHT, X_ROW, X, finish, share_of, zeros
+from pure_detect.engine.step import (
+    BLOCKS,
+    CHUNKS,
+    DEPTHWISE_OWN,
+    HEIGHT,
+    X_ROW,
+    X,
+    finish,
+    left_by_tiles,
+    share_of,
+    zeros,
+)
 
 (STRIP, ROW, PLANE, EXPANDED_HEIGHT, EXPANDED_COLUMNS, ABOVE, BEFORE, AFTER, EXPAND_ACTIVATION,
  EXPAND_LIMITS, PANELS) = range(DEPTHWISE_OWN + 10, DEPTHWISE_OWN + 21)  # fmt: skip
@@ -66,10 +77,10 @@ def expand_row(m, s, block, vectors, row, target):  # type: ignore[no-untyped-de
     inside = target + s[BEFORE] * LANES
     direct.tiles_of_row(
         m, s, vectors, block, width, s[X] + row * s[X_ROW], s[direct.TABLE], w,
-        inside, s[PLANE], w[s[EXPAND_LIMITS]], w[s[EXPAND_LIMITS] + 1],
+        inside, s[PLANE], s[EXPAND_ACTIVATION], w[s[EXPAND_LIMITS]], w[s[EXPAND_LIMITS] + 1],
     )  # fmt: skip
     for v in range(vectors):
         at = target + v * s[PLANE]
-        finish(m, at + s[BEFORE] * LANES, width * LANES, s[EXPAND_ACTIVATION], -1)
+        finish(m, at + s[BEFORE] * LANES, width * LANES, left_by_tiles(s[EXPAND_ACTIVATION]), -1)
         zeros(x, at, s[BEFORE] * LANES)
         zeros(x, at + (s[BEFORE] + width) * LANES, s[AFTER] * LANES)

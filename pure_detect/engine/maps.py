@@ -11,6 +11,7 @@ import numpy as np
 from pure_detect.engine.calls import kernel
 from pure_detect.engine.simd import LANES, ZERO, broadcast, fma, load, maximum, shared, store
 from pure_detect.engine.step import (
+    ACTIVATION,
     BLOCKS,
     BOTTOM,
     COLUMNS,
@@ -84,7 +85,7 @@ def weighted_sum(s, item, m):  # type: ignore[no-untyped-def]
                 before = load(x, target + p) if i > 0 else broadcast(ZERO)
                 total = fma(load(x, source + p), factor, before)
                 store(x, target + p, clamped(total, slope, highest) if i == inputs - 1 else total)
-    finish_rows(m, s, block, first, last)
+    finish_rows(m, s, s[ACTIVATION], block, first, last)
 
 
 @kernel
@@ -99,7 +100,7 @@ def scale_shift(s, item, m):  # type: ignore[no-untyped-def]
         target = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]
         for p in range(0, s[COLUMNS] * LANES, LANES):
             store(x, target + p, clamped(fma(load(x, source + p), scale, bias), slope, highest))
-    finish_rows(m, s, block, first, last)
+    finish_rows(m, s, s[ACTIVATION], block, first, last)
 
 
 @kernel
@@ -125,7 +126,7 @@ def pool(s, item, m):  # type: ignore[no-untyped-def]
                 best = total * broadcast(ONE / np.float32(count))
             store(x, s[Y] + block * s[Y_PLANE] + row * s[Y_ROW] + column * LANES, best)
             left += s[STRIDE_X]
-    finish_rows(m, s, block, first, last)
+    finish_rows(m, s, s[ACTIVATION], block, first, last)
 
 
 @kernel
@@ -139,7 +140,7 @@ def upsample(s, item, m):  # type: ignore[no-untyped-def]
         for column in range(s[COLUMNS]):
             value = load(x, source + column * s[IN_COLUMNS] // s[COLUMNS] * LANES)
             store(x, target + column * LANES, value)
-    finish_rows(m, s, block, first, last)
+    finish_rows(m, s, s[ACTIVATION], block, first, last)
 
 
 @kernel

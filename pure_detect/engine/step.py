@@ -19,6 +19,7 @@ from pure_detect.engine.simd import (
     ZERO,
     broadcast,
     exp,
+    hard_swish,
     inline,
     load,
     maximum,
@@ -79,7 +80,7 @@ def mish(a):  # type: ignore[no-untyped-def]
 def activated(a, activation):  # type: ignore[no-untyped-def]
     """Return the activation of a vector."""
     if activation == HARD_SWISH:
-        return a * hard_sigmoid(a, SIXTH)
+        return hard_swish(a)
     if activation == SWISH:
         return swish_pair(a, a)[0]
     if activation == SIGMOID:
@@ -98,8 +99,7 @@ def activate_and_add(x, at, length, activation, r):  # type: ignore[no-untyped-d
     """Apply the activation to `length` elements from `at` on, and add those from `r` on unless r < 0."""
     if activation == HARD_SWISH:
         for i in range(at, at + length, LANES):
-            a = load(x, i)
-            store(x, i, a * hard_sigmoid(a, SIXTH))
+            store(x, i, hard_swish(load(x, i)))
     elif activation == SWISH:
         paired = at + length // (2 * LANES) * 2 * LANES
         for i in range(at, paired, 2 * LANES):
@@ -127,13 +127,19 @@ def finish(m, at, length, activation, r):  # type: ignore[no-untyped-def]
 
 
 @shared
-def finish_rows(m, s, block, first, last):  # type: ignore[no-untyped-def]
+def left_by_tiles(activation):  # type: ignore[no-untyped-def]
+    """Return what is left of an activation where tiles have done it that do hard swish with the clamp."""
+    return CLAMP if activation == HARD_SWISH else activation
+
+
+@shared
+def finish_rows(m, s, activation, block, first, last):  # type: ignore[no-untyped-def]
     """Finish rows first..last of a block of the output, then put zeros around them."""
     length = s[COLUMNS] * LANES
     for row in range(first, last):
         at = s[Y] + block * s[Y_PLANE] + row * s[Y_ROW]
         r = s[R] + block * s[R_PLANE] + row * s[R_ROW] if s[R] >= 0 else -1
-        finish(m, at, length, s[ACTIVATION], r)
+        finish(m, at, length, activation, r)
     border(m.x, s, block, first, last)
 
 

@@ -21,10 +21,12 @@ from pure_detect.engine.simd import (
     emit_broadcast,
     emit_clamp,
     emit_fma,
+    emit_hard_swish,
     emit_load,
     emit_store,
     pointer_to,
 )
+from pure_detect.engine.step import HARD_SWISH
 
 
 @cache
@@ -34,29 +36,29 @@ def register_tiles(shapes: tuple[tuple[int, int], ...], unroll: int, step: int |
     The intrinsic is called as
 
         tile(vectors, rows, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_block,
-             slope, highest)
+             activation, slope, highest)
 
     where (vectors, rows) is one of `shapes`, and computes, for rows m and lanes of the vectors v,
 
         y[y_start + m * LANES + v * y_block] = clamp(w[bias + v * LANES] + sum over t < count, u < unroll of
             x[start + m * step + table[first + t] + u] * w[w_start + ((t * unroll + u) * vectors + v) * LANES])
 
-    with clamp(a) = min(max(a, slope * a), highest): leaky ReLU, ReLU and ReLU6. The table of offsets is what makes
-    one loop serve all convolutions: its entries walk over kernel rows, kernel columns and channels. Where the `step` is
-    known beforehand one register serves all rows in place of one each.
+    with clamp(a) = min(max(a, slope * a), highest), leaky ReLU, ReLU and ReLU6, or hard swish where that is the
+    activation. The table of offsets is what makes one loop serve all convolutions: its entries walk over kernel rows,
+    kernel columns and channels. Where the `step` is known beforehand one register serves all rows in place of one each.
     """
     known_step = step
 
     @intrinsic
     def tile(  # type: ignore[no-untyped-def]
-        typingctx, vectors, rows, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_block, slope,
-        highest,
+        typingctx, vectors, rows, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_block,
+        activation, slope, highest,
     ):  # fmt: skip
         n = types.intp
-        signature = types.void(n, n, x, n, n, table, n, n, w, n, n, y, n, n, types.float32, types.float32)
+        signature = types.void(n, n, x, n, n, table, n, n, w, n, n, y, n, n, n, types.float32, types.float32)
 
         def codegen(context, b, sig, args):  # type: ignore[no-untyped-def]
-            _, _, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_block, *limits = args
+            _, _, x, start, step, table, first, count, w, w_start, bias, y, y_start, y_block, *limit = args
             at = TileAddresses(
                 pointer_to(context, b, sig.args[2], x, start),
                 step if known_step is None else INDEX(known_step),
@@ -66,8 +68,7 @@ def register_tiles(shapes: tuple[tuple[int, int], ...], unroll: int, step: int |
                 pointer_to(context, b, sig.args[8], w, bias),
                 pointer_to(context, b, sig.args[11], y, y_start),
                 y_block,
-                [emit_broadcast(b, limit) for limit in limits],
-                _is_clamp(b, limits),
+                Limit.of(b, *limit),
             )
             end = b.append_basic_block("end")
             choice = b.switch(b.add(b.mul(args[0], INDEX(64)), args[1]), end)
@@ -85,6 +86,23 @@ def register_tiles(shapes: tuple[tuple[int, int], ...], unroll: int, step: int |
     return tile
 
 
+class Limit(NamedTuple):
+    """The LLVM values of what tiles do with their sums: the clamp's two numbers, as vectors, and two conditions."""
+
+    slope: Any
+    highest: Any
+    is_clamp: Any
+    is_hard_swish: Any
+
+    @classmethod
+    def of(cls, b: Any, activation: Any, slope: Any, highest: Any) -> Limit:
+        """Emit whether slope and highest value change anything, and whether it is hard swish."""
+        one, infinity = ir.Constant(slope.type, 1.0), ir.Constant(slope.type, float("inf"))
+        is_clamp = b.or_(b.fcmp_ordered("!=", slope, one), b.fcmp_ordered("!=", highest, infinity))
+        is_hard_swish = b.icmp_signed("==", activation, INDEX(HARD_SWISH))
+        return cls(emit_broadcast(b, slope), emit_broadcast(b, highest), is_clamp, is_hard_swish)
+
+
 class TileAddresses(NamedTuple):
     """The LLVM values that a tile is emitted from; pointers to float32, distances in elements."""
 
@@ -96,15 +114,7 @@ class TileAddresses(NamedTuple):
     bias: Any
     y: Any
     y_block: Any
-    limits: list[Any]
-    is_clamp: Any
-
-
-def _is_clamp(b: Any, limits: list[Any]) -> Any:
-    """Emit whether slope and highest value change anything."""
-    slope, highest = limits
-    one, infinity = ir.Constant(slope.type, 1.0), ir.Constant(slope.type, float("inf"))
-    return b.or_(b.fcmp_ordered("!=", slope, one), b.fcmp_ordered("!=", highest, infinity))
+    limit: Limit
 
 
 def _emit_tile(b: Any, rows: int, vectors: int, unroll: int, at: TileAddresses) -> None:
@@ -133,15 +143,25 @@ def _emit_tile(b: Any, rows: int, vectors: int, unroll: int, at: TileAddresses) 
     b.cbranch(b.icmp_signed("<", after, at.count), loop, done)
 
     b.position_at_end(done)
-    clamp, plain, end = (b.append_basic_block(name) for name in ("clamp", "plain", "stored"))
-    b.cbranch(at.is_clamp, clamp, plain)
-    for block in (clamp, plain):
+    pixels = [b.gep(at.y, [INDEX(m * LANES)]) for m in range(rows)]
+    targets = [b.gep(pixel, [b.mul(at.y_block, INDEX(v))]) for pixel in pixels for v in range(vectors)]
+    _emit_stores(b, at.limit, [value for row in new for value in row], targets)
+
+
+def _emit_stores(b: Any, limit: Limit, values: list[Any], targets: list[Any]) -> None:
+    """Emit the stores of some vectors thrice, and the choice between them: as they are, clamped, with hard swish."""
+    plain, clamp, hard, other, end = (b.append_basic_block(n) for n in ("plain", "clamp", "hard", "other", "stored"))
+    b.cbranch(limit.is_clamp, clamp, other)
+    b.position_at_end(other)
+    b.cbranch(limit.is_hard_swish, hard, plain)
+    for block in (plain, clamp, hard):
         b.position_at_end(block)
-        for m in range(rows):
-            target = b.gep(at.y, [INDEX(m * LANES)])
-            for v in range(vectors):
-                value = emit_clamp(b, new[m][v], *at.limits) if block is clamp else new[m][v]
-                emit_store(b, value, b.gep(target, [b.mul(at.y_block, INDEX(v))]))
+        for value, target in zip(values, targets):
+            if block is clamp:
+                value = emit_clamp(b, value, limit.slope, limit.highest)
+            elif block is hard:
+                value = emit_hard_swish(b, value)
+            emit_store(b, value, target)
         b.branch(end)
     b.position_at_end(end)
 
@@ -152,7 +172,7 @@ def depthwise_tiles(shapes: tuple[tuple[int, int, int], ...]) -> Any:
 
     The intrinsic is called as
 
-        tile(kernel, stride, columns, x, start, row, w, w_start, bias, y, y_start, slope, highest)
+        tile(kernel, stride, columns, x, start, row, w, w_start, bias, y, y_start, activation, slope, highest)
 
     where (kernel, stride, columns) is one of `shapes`, and computes, for output columns c and every lane,
 
@@ -162,18 +182,18 @@ def depthwise_tiles(shapes: tuple[tuple[int, int, int], ...]) -> Any:
 
     @intrinsic
     def tile(  # type: ignore[no-untyped-def]
-        typingctx, kernel, stride, columns, x, start, row, w, w_start, bias, y, y_start, slope, highest
+        typingctx, kernel, stride, columns, x, start, row, w, w_start, bias, y, y_start, activation, slope, highest
     ):
         n = types.intp
-        signature = types.void(n, n, n, x, n, n, w, n, n, y, n, types.float32, types.float32)
+        signature = types.void(n, n, n, x, n, n, w, n, n, y, n, n, types.float32, types.float32)
 
         def codegen(context, b, sig, args):  # type: ignore[no-untyped-def]
-            kernel, stride, columns, x, start, row, w, w_start, bias, y, y_start, *limits = args
+            kernel, stride, columns, x, start, row, w, w_start, bias, y, y_start, *limit = args
             first = emit_load(b, pointer_to(context, b, sig.args[6], w, bias))
             x_start = pointer_to(context, b, sig.args[3], x, start)
             weights = pointer_to(context, b, sig.args[6], w, w_start)
             y_start = pointer_to(context, b, sig.args[9], y, y_start)
-            slope, highest = (emit_broadcast(b, limit) for limit in limits)
+            limit = Limit.of(b, *limit)
             end = b.append_basic_block("end")
             key = b.add(b.mul(b.add(b.mul(kernel, INDEX(8)), stride), INDEX(64)), columns)
             choice = b.switch(key, end)
@@ -182,9 +202,7 @@ def depthwise_tiles(shapes: tuple[tuple[int, int, int], ...]) -> Any:
                 choice.add_case(INDEX((k * 8 + s) * 64 + c), case)
                 b.position_at_end(case)
                 sums = _emit_depthwise(b, k, s, c, x_start, row, weights, first)
-                for column, total in enumerate(sums):
-                    value = emit_clamp(b, total, slope, highest)
-                    emit_store(b, value, b.gep(y_start, [INDEX(column * LANES)]))
+                _emit_stores(b, limit, sums, [b.gep(y_start, [INDEX(column * LANES)]) for column in range(c)])
                 b.branch(end)
             b.position_at_end(end)
             return context.get_dummy_value()
