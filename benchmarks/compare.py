@@ -62,6 +62,7 @@ def run_process(job: str, engine: str, variant: str, case: Case, seconds: float,
     paths = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, str(HERE / "compare_process.py"), job, engine, variant, case.to_json(), str(seconds)]
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(case.threads)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # caches are warm, Python's too, as after an installation
     start = time.perf_counter()
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=case.folder
