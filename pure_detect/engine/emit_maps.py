@@ -37,7 +37,7 @@ def emit_gates(e: Emitter, task: Task) -> None:
     squeeze = task.squeeze
     assert squeeze
     source = e.maps[squeeze.source]
-    sums, gates, scaled = (e.maps[f"{squeeze.name}:{part}"] for part in ("sums", "gates", "weights"))
+    sums, gates = (e.maps[f"{squeeze.name}:{part}"] for part in ("sums", "gates"))
     if not e.placement.sums_on_the_way(squeeze):
         e.step(
             run.CHANNEL_SUMS, task, source.blocks,
@@ -45,9 +45,9 @@ def emit_gates(e: Emitter, task: Task) -> None:
             writes=[sums],
         )  # fmt: skip
     emit_two_layers(e, task, source, sums, gates)
-    conv = e.placement.gated(squeeze)
-    if e.placement.kernel_of(conv.output) == "conv2d_amx":
-        return  # which multiplies its input itself
+    if not e.placement.scales_weights(squeeze):
+        return
+    conv, scaled = e.placement.gated(squeeze), e.maps[f"{squeeze.name}:weights"]
     outputs = -(-conv.main.shape[0] // LANES)
     panels = packing.panels_of(outputs)
     unroll = direct.CHANNELS_AT_ONCE

@@ -79,7 +79,8 @@ class Placement:
         self.reserve(f"{squeeze.name}:sums", rows * channels, index).live(producer)
         self.reserve(f"{squeeze.name}:hidden", 2 * squeeze.reduce.shape[0] + MIN_ITEMS * LANES, index)
         self.reserve(f"{squeeze.name}:gates", channels, index)
-        self.reserve(f"{squeeze.name}:weights", (channels + 1) * outputs, index)
+        if self.scales_weights(squeeze):
+            self.reserve(f"{squeeze.name}:weights", (channels + 1) * outputs, index)
 
     def reserve(self, name: str, size: int, index: int) -> Map:
         """Reserve memory for a kernel's own use from a task on."""
@@ -89,6 +90,10 @@ class Placement:
     def gated(self, squeeze: Squeeze) -> Task:
         """Return the convolution whose weights the gates go into."""
         return next(t for t in self.tasks if t.squeeze is squeeze and t.kind == "conv2d")
+
+    def scales_weights(self, squeeze: Squeeze) -> bool:
+        """Tell whether the gates go into the weights; on tile registers they are multiplied into the input instead."""
+        return self.kernel_of(self.gated(squeeze).output) != "conv2d_amx"
 
     def sums_on_the_way(self, squeeze: Squeeze) -> bool:
         """Tell whether the kernel that makes the map takes its channels' sums as well."""
@@ -126,8 +131,8 @@ class Placement:
             if task.output in self.maps:
                 self.maps[task.output].live(index)
             if task.squeeze and task.kind == "conv2d":
-                for part in ("gates", "weights"):
-                    self.maps[f"{task.squeeze.name}:{part}"].live(index)
+                part = "weights" if self.scales_weights(task.squeeze) else "gates"
+                self.maps[f"{task.squeeze.name}:{part}"].live(index)
         for name in wanted:
             self.maps[name].live(len(self.tasks))
 

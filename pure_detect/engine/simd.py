@@ -11,6 +11,7 @@ registers come from the processor that Numba compiles for: 16 lanes and 32 regis
     a + b, a - b, a * b, a / b, maximum(a, b), minimum(a, b)
     exp(v), sigmoid(v)              e^v and 1 / (1 + e^-v)
     swish_pair(v, w)                v / (1 + e^-v) and w / (1 + e^-w)
+    hard_sigmoid(v, sixth)          relu6(v + 3) * sixth
     hard_swish(v)                   v relu6(v + 3) / 6
     lane_sum(v)                     the sum over the lanes
 
@@ -160,13 +161,17 @@ def emit_clamp(builder: Any, value: Any, slope: Any, highest: Any) -> Any:
     return emit_minimum(builder, highest, emit_maximum(builder, value, builder.fmul(value, slope)))
 
 
+def emit_hard_sigmoid(builder: Any, value: Any, sixth: Any) -> Any:
+    """Emit relu6(value + 3) * sixth."""
+    three, zero, six = (emit_broadcast(builder, FLOAT(number)) for number in (3.0, 0.0, 6.0))
+    inside = emit_minimum(builder, six, emit_maximum(builder, builder.fadd(value, three), zero))
+    return builder.fmul(inside, sixth)
+
+
 def emit_hard_swish(builder: Any, value: Any) -> Any:
     """Emit value * relu6(value + 3) / 6."""
-    three, zero, six, sixth = (
-        emit_broadcast(builder, FLOAT(number)) for number in (3.0, 0.0, 6.0, float(np.float32(1 / 6)))
-    )
-    inside = emit_minimum(builder, six, emit_maximum(builder, builder.fadd(value, three), zero))
-    return builder.fmul(value, builder.fmul(inside, sixth))
+    sixth = emit_broadcast(builder, FLOAT(float(np.float32(1 / 6))))
+    return builder.fmul(value, emit_hard_sigmoid(builder, value, sixth))
 
 
 def _emit_call(builder: Any, name: str, *vectors: Any) -> Any:
@@ -240,6 +245,7 @@ def _operation(vectors: int, emit: Callable[..., Any]) -> Any:
 fma = _operation(3, emit_fma)
 maximum = _operation(2, emit_maximum)
 minimum = _operation(2, emit_minimum)
+hard_sigmoid = _operation(2, emit_hard_sigmoid)
 hard_swish = _operation(1, emit_hard_swish)
 _add = _operation(2, lambda builder, a, b: builder.fadd(a, b))
 _subtract = _operation(2, lambda builder, a, b: builder.fsub(a, b))

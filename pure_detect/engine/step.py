@@ -19,6 +19,7 @@ from pure_detect.engine.simd import (
     ZERO,
     broadcast,
     exp,
+    hard_sigmoid,
     hard_swish,
     inline,
     load,
@@ -45,7 +46,7 @@ DEPTHWISE_OWN = 43  # where those of a depthwise convolution begin, which may st
 
 # Activations that the clamp min(max(a, slope a), highest) cannot say.
 CLAMP, SIGMOID, HARD_SIGMOID, HARD_SIGMOID_TF, HARD_SWISH, SWISH, MISH = range(7)
-THREE, SIX, SIXTH, SIXTH_TF = np.float32(3), np.float32(6), np.float32(1 / 6), np.float32(0.16667)
+SIXTH, SIXTH_TF = np.float32(1 / 6), np.float32(0.16667)
 TWO, MISH_LINEAR = np.float32(2), np.float32(20)
 
 
@@ -60,12 +61,6 @@ def rows_of(s, item):  # type: ignore[no-untyped-def]
     """Return an item's block, its first row and the one behind its last: a share of the rows of one block."""
     first, last = share_of(item // s[BLOCKS], s[HEIGHT], s[CHUNKS])
     return item % s[BLOCKS], first, last
-
-
-@shared
-def hard_sigmoid(a, sixth):  # type: ignore[no-untyped-def]
-    """Return relu6(a + 3) * sixth."""
-    return minimum(broadcast(SIX), maximum(a + broadcast(THREE), broadcast(ZERO))) * broadcast(sixth)
 
 
 @shared
@@ -86,9 +81,9 @@ def activated(a, activation):  # type: ignore[no-untyped-def]
     if activation == SIGMOID:
         return sigmoid(a)
     if activation == HARD_SIGMOID:
-        return hard_sigmoid(a, SIXTH)
+        return hard_sigmoid(a, broadcast(SIXTH))
     if activation == HARD_SIGMOID_TF:
-        return hard_sigmoid(a, SIXTH_TF)
+        return hard_sigmoid(a, broadcast(SIXTH_TF))
     if activation == MISH:
         return mish(a)
     return a
