@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from numba import types
 
 from pure_detect.engine.calls import caller, kernel, part
+from pure_detect.engine.picture import input_of_row
 from pure_detect.engine.simd import FLOATS, INTEGERS, ISA, LANES, inline, shared
 from pure_detect.engine.step import (
     ACTIVATION,
@@ -23,11 +24,9 @@ from pure_detect.engine.step import (
     OWN,
     R_PLANE,
     R_ROW,
-    X_ROW,
     Y_PLANE,
     Y_ROW,
     R,
-    X,
     Y,
     border,
     finish,
@@ -96,7 +95,7 @@ def conv2d_direct(s, item, m):  # type: ignore[no-untyped-def]
         vectors = s[FIRST_VECTORS] if local < s[FIRST_PANELS] else s[REST_VECTORS]
         block = group * s[GROUP_BLOCKS] + panel_block(s[FIRST_VECTORS], s[FIRST_PANELS], s[REST_VECTORS], local)
         for row in range(first_row, last_row):
-            source = s[X] + row * s[X_ROW] + first_pixel * s[STEP]
+            source = input_of_row(s, row, m) + first_pixel * s[STEP]
             if s[PLANAR_OUT] >= 0:
                 target, plane = m.scratch, width * LANES
             else:

@@ -13,7 +13,7 @@ from pure_detect.engine import conv2d_direct as direct
 from pure_detect.engine import conv2d_winograd as winograd
 from pure_detect.engine import depthwise_conv2d as depthwise
 from pure_detect.engine import expand_depthwise as fused
-from pure_detect.engine import packing, run, step, winograd_plan
+from pure_detect.engine import packing, picture, run, step, winograd_plan
 from pure_detect.engine.calls import (
     COLUMNS_TILE_ROW,
     SINGLE_TILE_ROW,
@@ -47,19 +47,15 @@ def emit_direct(e: Emitter, task: Task) -> None:
     groups = node.attributes["groups"]
     if not _groups_are_blocks(node):
         I, groups = I * groups, 1
-    by, unroll, part = tiles_of(node, x)
     blocks = -(-O // LANES)
-    table, count = e.offsets(node, x, groups, I, unroll)
-    length = count * unroll
     panels = packing.panels_of(blocks // groups)
-    numbers = {
-        direct.STEP: by, step.X_ROW: node.attributes["stride"][0] * x.row,
-        direct.TABLE: table, direct.COUNT: count, direct.UNROLL: unroll,
-        direct.ROW_PART: part, direct.BIAS: e.bias(task), direct.GROUP_BLOCKS: blocks // groups,
+    numbers = input_numbers(e, node, x, groups, I, scratch=y.width * LANES * direct.WIDEST) | {
+        direct.BIAS: e.bias(task), direct.GROUP_BLOCKS: blocks // groups,
         direct.FIRST_VECTORS: panels.first_vectors, direct.FIRST_PANELS: panels.first_panels,
         direct.REST_VECTORS: panels.rest_vectors, direct.GROUP_PANELS: panels.panels,
         direct.CHANNELS: O,
     }  # fmt: skip
+    unroll, length = numbers[direct.UNROLL], numbers[direct.UNROLL] * numbers[direct.COUNT]
     numbers[direct.PANELS] = numbers[direct.GROUP_PANELS] * groups
     scaled = [e.maps[f"{task.squeeze.name}:weights"]] if task.squeeze else []
     if scaled:
@@ -73,6 +69,41 @@ def emit_direct(e: Emitter, task: Task) -> None:
     numbers[direct.PANEL_PARTS] = -(-numbers[direct.PANELS] // numbers[direct.PANEL_CHUNK])
     items = numbers[step.CHUNKS] * numbers[direct.PANEL_PARTS]
     e.step(run.DIRECT, task, items, numbers, x=x, y=y, reads=scaled)
+
+
+def input_numbers(e: Emitter, conv: Node, x: Map, groups: int, inputs: int, scratch: int) -> dict[int, int]:
+    """Return how a convolution finds its input; `scratch` is how much of that the kernel needs for other things."""
+    by, unroll, part = tiles_of(conv, x)
+    numbers = {
+        direct.STEP: by, direct.UNROLL: unroll, direct.ROW_PART: part,
+        step.X_ROW: conv.attributes["stride"][0] * x.row,
+    }  # fmt: skip
+    if x is e.picture:
+        x = window_of(conv, x)
+        e.scratch = max(e.scratch, scratch + x.size)
+        numbers |= picture_numbers(e.picture, conv, x) | {picture.WINDOW: scratch}
+    table, count = e.offsets(conv, x, groups, inputs, unroll)
+    return numbers | {direct.TABLE: table, direct.COUNT: count}
+
+
+def window_of(conv: Node, image: Map) -> Map:
+    """Return the part of the picture that one row of a convolution sees, as it lies in the scratch: whole lines."""
+    _, left, _, right = window_border(conv, (image.channels, image.height, image.width))
+    seen = window_span(conv.parameters["weight"].shape[2], conv.attributes["dilation"][0])
+    before = -(-left // LINE) * LINE
+    after = -(-(image.width + right) // LINE) * LINE - image.width
+    return Map(image.name, image.channels, seen, image.width, lanes=1, border=(0, before, 0, after))
+
+
+def picture_numbers(image: Map, conv: Node, window: Map) -> dict[int, int]:
+    """Return the numbers of `picture.py` that do not say where in the scratch."""
+    _, before, _, after = window.border
+    return {
+        picture.PLANES: image.channels, picture.HEIGHT: image.height, picture.WIDTH: image.width,
+        picture.SEEN: window.height, picture.ABOVE: conv.attributes["padding"][0], picture.BEFORE: before,
+        picture.AFTER: after, picture.STRIDE: conv.attributes["stride"][0],
+        picture.WINDOW_PLANE: window.plane, picture.WINDOW_ROW: window.row,
+    }  # fmt: skip
 
 
 def planar_numbers(e: Emitter, task: Task) -> dict[int, int]:
@@ -158,7 +189,9 @@ def panel_weights(e: Emitter, task: Task, unroll: int, by_columns: bool = False)
     O, I, KH, KW = node.parameters["weight"].shape
     groups = node.attributes["groups"]
     apart = _groups_are_blocks(node)
-    inputs = I if by_columns else -(-(I if apart else I * groups) // unroll) * unroll
+    inputs = I if apart else I * groups
+    if not by_columns:
+        inputs = -(-inputs // unroll) * unroll
 
     def write(out: Array) -> None:
         weight = packing.folded_weight(node, task.norm, e.parameters)
@@ -221,11 +254,10 @@ def emit_expand_depthwise(e: Emitter, task: Task) -> None:
     rows = (strip - 1) * stride + span
     plane = odd_lines(rows * row)
     e.scratch = max(e.scratch, plane * direct.WIDEST)
-    by, unroll, part = tiles_of(expand.main, x)
-    table, count = e.offsets(expand.main, x, 1, x.channels, unroll)
+    numbers |= input_numbers(e, expand.main, x, 1, x.channels, scratch=plane * direct.WIDEST)
+    unroll = numbers[direct.UNROLL]
     numbers |= {
-        step.X_ROW: expand.main.attributes["stride"][0] * x.row, direct.STEP: by, direct.TABLE: table,
-        direct.COUNT: count, direct.UNROLL: unroll, direct.ROW_PART: part, direct.BIAS: e.bias(expand),
+        direct.BIAS: e.bias(expand),
         direct.WEIGHTS: panel_weights(e, expand, unroll, by_columns=unroll == direct.COLUMNS_AT_ONCE),
         direct.FIRST_VECTORS: panels.first_vectors, direct.FIRST_PANELS: panels.first_panels,
         direct.REST_VECTORS: panels.rest_vectors,

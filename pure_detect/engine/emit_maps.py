@@ -13,23 +13,12 @@ from pure_detect.engine.emit_convolutions import panel_weights
 from pure_detect.engine.emitter import L2_SHARE, Emitter
 from pure_detect.engine.fuse import Task
 from pure_detect.engine.layout import Map
-from pure_detect.engine.placement import MIN_ITEMS, even_parts
+from pure_detect.engine.placement import MIN_ITEMS
 from pure_detect.engine.simd import LANES
 from pure_detect.graph import Node
 from pure_detect.ops.add import normalized_weights
 
 Array = NDArray[Any]
-
-
-def emit_image(e: Emitter) -> None:
-    """Add the copying of the picture into the arena, if a convolution reads it there."""
-    image = e.maps[e.graph.input.name]
-    if not {"conv2d_direct", "expand_depthwise"} & {
-        e.placement.kernel_of(task.output) for task in e.users.get(image.name, [])
-    }:
-        return
-    parts = even_parts(image.height, 4)
-    e.step(run.READ_IMAGE, Task("image", [], ()), parts * image.channels, {step.CHUNKS: parts}, y=image)
 
 
 def emit_gates(e: Emitter, task: Task) -> None:

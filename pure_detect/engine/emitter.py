@@ -38,7 +38,7 @@ class Step:
     maps : tuple of Map
         Its main input, if any, and its output.
     reads, writes : tuple of Map
-        All that it reads and writes.
+        All that it reads and writes in the arena.
     """
 
     kernel: str
@@ -57,6 +57,7 @@ class Emitter:
     def __init__(self, placement: Placement, parameters: Mapping[str, Array]) -> None:
         self.placement, self.parameters = placement, parameters
         self.graph, self.maps, self.users = placement.graph, placement.maps, placement.users
+        self.picture = placement.picture
         self.packed = Packed()
         self.table_parts: list[Array] = []
         self.table_size = 0
@@ -81,7 +82,7 @@ class Emitter:
         `reads` and `writes` are what it reads beside `x` and the residual, and writes beside `y`.
         """
         row = {step.KERNEL: code, step.ITEMS: items, step.R: -1}
-        if x is not None:
+        if x is not None and x is not self.picture:
             row.update(zip((step.X, step.X_PLANE, step.X_ROW), x.place))
         if y is not None:
             row.update(zip((step.Y, step.Y_PLANE, step.Y_ROW), y.place))
@@ -91,7 +92,7 @@ class Emitter:
         row.update(numbers)
         adds = sum(node.multiply_adds for node in task.all_nodes)
         used = tuple(m for m in (x, y) if m is not None)
-        inputs = [m for m in (x, task.residual and self.maps[task.residual], *reads) if m]
+        inputs = [m for m in (x, task.residual and self.maps[task.residual], *reads) if m and m is not self.picture]
         outputs = [m for m in (y, *writes) if m]
         self.steps.append(Step(run.NAMES[code], task, row, items, adds, used, tuple(inputs), tuple(outputs)))
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 from pure_detect.engine import conv2d_direct as direct
 from pure_detect.engine import depthwise_conv2d as depthwise
 from pure_detect.engine.calls import kernel
+from pure_detect.engine.picture import input_of_row
 from pure_detect.engine.simd import LANES, inline, load, shared, store
 from pure_detect.engine.step import (
     BLOCKS,
     CHUNKS,
     DEPTHWISE_OWN,
     HEIGHT,
-    X_ROW,
-    X,
     finish,
     left_by_tiles,
     share_of,
@@ -76,7 +75,7 @@ def expand_row(m, s, block, vectors, row, target):  # type: ignore[no-untyped-de
     width = s[EXPANDED_COLUMNS]
     inside = target + s[BEFORE] * LANES
     direct.tiles_of_row(
-        m, s, vectors, block, width, s[X] + row * s[X_ROW], s[direct.TABLE], w,
+        m, s, vectors, block, width, input_of_row(s, row, m), s[direct.TABLE], w,
         inside, s[PLANE], s[EXPAND_ACTIVATION], w[s[EXPAND_LIMITS]], w[s[EXPAND_LIMITS] + 1],
     )  # fmt: skip
     for v in range(vectors):

@@ -1,4 +1,4 @@
-"""Kernels that go over maps once: the picture's planes, sums of maps, scale and shift, pools, enlargements, copies.
+"""Kernels that go over maps once: sums of maps, scale and shift, pools, enlargements, copies.
 
 They equal the reference kernels of `ops/add.py`, `batch_norm.py`, `activation.py`, `pool.py` and `rearrange.py`, on
 maps in blocks of channels and in float32.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pure_detect.engine.calls import kernel
-from pure_detect.engine.simd import LANES, ZERO, broadcast, fma, load, maximum, shared, store
+from pure_detect.engine.simd import LANES, ZERO, broadcast, fma, load, maximum, store
 from pure_detect.engine.step import (
     ACTIVATION,
     BLOCKS,
@@ -39,35 +39,6 @@ COEFFICIENTS, INPUTS, PLACES = OWN, OWN + 1, OWN + 2  # of weighted_sum; a place
 SCALE, BIAS = OWN, OWN + 1  # of scale_shift
 SIZE_Y, SIZE_X, STRIDE_Y, STRIDE_X, PAD_TOP, PAD_LEFT, IN_HEIGHT, IN_COLUMNS, MEAN = range(OWN, OWN + 9)  # of pool
 FIRST_CHANNEL, CHANNELS, TO_CHANNEL = OWN + 8, OWN + 9, OWN + 10  # of copy_channels
-
-
-@shared
-def clear(x, at, length):  # type: ignore[no-untyped-def]
-    """Set any number of elements to zero."""
-    for i in range(at, at + length):
-        x[i] = ZERO
-
-
-@kernel
-def read_image(s, item, m):  # type: ignore[no-untyped-def]
-    """Copy some rows of one plane of the picture into the arena, where they get a border of zeros."""
-    x, image = m.x, m.image
-    plane, first, last = rows_of(s, item)
-    start = s[Y] + plane * s[Y_PLANE]
-    above = -s[TOP] if first == 0 else first
-    below = s[HEIGHT] + s[BOTTOM] if last == s[HEIGHT] else last
-    for row in range(above, below):
-        at = start + row * s[Y_ROW] - s[LEFT]
-        if not first <= row < last:
-            clear(x, at, s[Y_ROW])
-            continue
-        clear(x, at, s[LEFT])
-        clear(x, at + s[LEFT] + s[COLUMNS], s[Y_ROW] - s[LEFT] - s[COLUMNS])
-        source, at = (plane * s[HEIGHT] + row) * s[COLUMNS], at + s[LEFT]
-        for i in range(0, s[COLUMNS] - LANES + 1, LANES):
-            store(x, at + i, load(image, source + i))
-        for i in range(s[COLUMNS] // LANES * LANES, s[COLUMNS]):
-            x[at + i] = image[source + i]
 
 
 @kernel

@@ -28,6 +28,8 @@ class Placement:
         Who reads a value.
     maps : dict of str to Map
         By the value's name, and memory of the kernels' own.
+    picture : Map
+        The network's input, which is not in the arena.
     """
 
     def __init__(
@@ -41,10 +43,15 @@ class Placement:
             for name in task.reads:
                 self.users.setdefault(name, []).append(task)
         self.kernels = [kernel_for(task, self) for task in self.tasks]
-        self.maps: dict[str, Map] = {graph.input.name: Map(graph.input.name, *graph.input.shape, lanes=1)}
+        self.picture = Map(graph.input.name, *graph.input.shape, lanes=1)
+        self.maps: dict[str, Map] = {graph.input.name: self.picture}
         for index in range(len(self.tasks)):
             self._place(index)
         self._note_lives(wanted)
+
+    def in_arena(self) -> list[Map]:
+        """Return the maps that need memory in the arena."""
+        return [m for m in self.maps.values() if m.parent is None and m is not self.picture]
 
     def kernel_of(self, value: str) -> str:
         """Return the kernel that makes a value."""
@@ -123,7 +130,6 @@ class Placement:
             start += part.channels
 
     def _note_lives(self, wanted: Collection[str]) -> None:
-        self.maps[self.graph.input.name].live(0)
         for index, task in enumerate(self.tasks):
             for name in task.reads:
                 small = self.maps[name].root.size < SMALL_MAP

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pure_detect.engine import step
-from pure_detect.engine.emit_maps import emit_image
 from pure_detect.engine.emitter import Emitter, Step
 from pure_detect.engine.fuse import Task
 from pure_detect.engine.kernel_table import BY_NAME, REFERENCE, kernel_for
@@ -91,7 +90,7 @@ class Plan:
         for _, _, task in self.segments:
             if task is not None:
                 lines.append(f"{REFERENCE:30} {'':14} {'':5} {'':6} {'':7}  {_said(task)}")
-        alone = sum(m.size for m in self.maps.values() if m.parent is None)
+        alone = sum(m.size for m in self.maps.values() if m.parent is None and m.name != self.graph.input.name)
         lines.append(
             f"maps {4e-6 * self.arena_size:.1f} MB (each on its own: {4e-6 * alone:.1f}), "
             f"packed weights {4e-6 * self.packed.size:.1f} MB, "
@@ -106,8 +105,6 @@ def _shape(m: Map) -> tuple[int, int, int]:
 
 def _said(task: Task) -> str:
     """Return the main node's name, and what else is done with it."""
-    if not task.nodes:
-        return task.kind
     more = [part for part in (task.norm and "batch norm", task.activation, task.residual and "add") if part]
     before = [f"{task.expand.main.name}, then "] if task.expand else []
     return "".join([*before, task.main.name, *(f" + {part}" for part in more)])
@@ -132,9 +129,8 @@ def make_plan(
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
     placement = Placement(graph, {*graph.outputs, *keep}, precision, kernel_for)
-    arena = share_memory([m for m in placement.maps.values() if m.parent is None])
+    arena = share_memory(placement.in_arena())
     emitter = Emitter(placement, parameters)
-    emit_image(emitter)
     segments: list[tuple[int, int, Task | None]] = []
     first = 0
     for task, kernel in zip(placement.tasks, placement.kernels):

@@ -39,18 +39,18 @@ from pure_detect.engine.step import AFTER, ITEMS, KERNEL, WIDTH
 
 Array = NDArray[Any]
 
-(READ_IMAGE, DIRECT, DEPTHWISE, WINOGRAD_4, WINOGRAD_2, WINOGRAD_STRIDE_2, WEIGHTED_SUM, SCALE_SHIFT, POOL, UPSAMPLE,
+(DIRECT, DEPTHWISE, WINOGRAD_4, WINOGRAD_2, WINOGRAD_STRIDE_2, WEIGHTED_SUM, SCALE_SHIFT, POOL, UPSAMPLE,
  COPY_CHANNELS, CHANNEL_SUMS, CHANNEL_GATES, SCALE_WEIGHTS, EXPAND_DEPTHWISE, HIDDEN_UNITS,
- AMX) = range(17)  # fmt: skip
+ AMX) = range(16)  # fmt: skip
 
 NAMES = (
-    "read_image", "conv2d_direct", "depthwise_conv2d", "conv2d_winograd F(4x4, 3x3)", "conv2d_winograd F(2x2, 3x3)",
+    "conv2d_direct", "depthwise_conv2d", "conv2d_winograd F(4x4, 3x3)", "conv2d_winograd F(2x2, 3x3)",
     "conv2d_winograd F(4x4, 3x3)/2",
     "weighted_sum", "scale_shift", "pool", "upsample", "copy_channels", "channel_sums", "channel_gates",
     "scale_weights", "expand_depthwise", "hidden_units", "conv2d_amx",
 )  # fmt: skip
 KERNELS = (
-    maps.read_image, direct.conv2d_direct, depthwise.depthwise_conv2d, *(winograd.conv2d_winograd,) * 3,
+    direct.conv2d_direct, depthwise.depthwise_conv2d, *(winograd.conv2d_winograd,) * 3,
     maps.weighted_sum, maps.scale_shift, maps.pool, maps.upsample, maps.copy_channels, squeeze_excite.channel_sums,
     squeeze_excite.channel_gates, squeeze_excite.scale_weights, expand_depthwise.expand_depthwise,
     squeeze_excite.hidden_units, conv2d_amx.conv2d_amx,

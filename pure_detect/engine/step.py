@@ -31,7 +31,7 @@ from pure_detect.engine.simd import (
     swish_pair,
 )
 
-WIDTH = 64
+WIDTH = 80
 KERNEL, ITEMS = 0, 1
 X, X_PLANE, X_ROW = 2, 3, 4  # the place of the first input
 Y, Y_PLANE, Y_ROW = 5, 6, 7  # the place of the output
@@ -42,7 +42,8 @@ R, R_PLANE, R_ROW = 17, 18, 19  # the place of what is added after the activatio
 CHUNKS = 20  # into how many parts the rows (or pixels, or tiles) are split
 AFTER = 21  # the last step that has to be done, with all before it, before this one begins; -1: none
 OWN = 22  # where a kernel's own numbers begin
-DEPTHWISE_OWN = 43  # where those of a depthwise convolution begin, which may stand beside a 1x1 convolution's
+DEPTHWISE_OWN = 43  # where those of a depthwise convolution begin, which may stand beside another convolution's
+PICTURE_OWN = 64  # where those begin that say how a convolution reads the picture
 
 # Activations that the clamp min(max(a, slope a), highest) cannot say.
 CLAMP, SIGMOID, HARD_SIGMOID, HARD_SIGMOID_TF, HARD_SWISH, SWISH, MISH = range(7)
