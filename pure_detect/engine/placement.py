@@ -49,9 +49,9 @@ class Placement:
             self._place(index)
         self._note_lives(wanted)
 
-    def in_arena(self) -> list[Map]:
-        """Return the maps that need memory in the arena."""
-        return [m for m in self.maps.values() if m.parent is None and m is not self.picture]
+    def in_arena(self) -> dict[str, Map]:
+        """Return the maps that lie in the arena."""
+        return {name: m for name, m in self.maps.items() if m is not self.picture}
 
     def kernel_of(self, value: str) -> str:
         """Return the kernel that makes a value."""

@@ -43,6 +43,7 @@ class Plan:
     segments : list of (first, last, Task or None)
         Steps to walk, then a task for the reference kernels, and so on.
     maps : dict of str to Map
+        What lies in the arena.
     planar : dict of str to int
         Where in the array of outputs the kernels themselves put the output of that name, plane after plane.
     output_size, arena_size, scratch_size : int
@@ -90,7 +91,7 @@ class Plan:
         for _, _, task in self.segments:
             if task is not None:
                 lines.append(f"{REFERENCE:30} {'':14} {'':5} {'':6} {'':7}  {_said(task)}")
-        alone = sum(m.size for m in self.maps.values() if m.parent is None and m.name != self.graph.input.name)
+        alone = sum(m.size for m in self.maps.values() if m.parent is None)
         lines.append(
             f"maps {4e-6 * self.arena_size:.1f} MB (each on its own: {4e-6 * alone:.1f}), "
             f"packed weights {4e-6 * self.packed.size:.1f} MB, "
@@ -129,7 +130,8 @@ def make_plan(
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
     placement = Placement(graph, {*graph.outputs, *keep}, precision, kernel_for)
-    arena = share_memory(placement.in_arena())
+    maps = placement.in_arena()
+    arena = share_memory([m for m in maps.values() if m.parent is None])
     emitter = Emitter(placement, parameters)
     segments: list[tuple[int, int, Task | None]] = []
     first = 0
@@ -148,7 +150,7 @@ def make_plan(
         emitter.steps,
         _rows(emitter.steps),
         segments,
-        placement.maps,
+        maps,
         emitter.planar,
         emitter.output_size,
         arena,
