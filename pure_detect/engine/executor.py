@@ -66,13 +66,9 @@ class FastExecutor:
         """
         x = checked_input(self.graph, x, np.dtype(np.float32))
         runner = self.runner(tuple(matching_names(self.graph, keep)) if len(keep) else ())
-        results = [runner.run(picture) for picture in x]
-        if len(results) == 1:
-            return {name: value[None] for name, value in results[0].items()}
-        return {
-            name: np.stack([r[name] for r in results]) if results else np.zeros((0, *shape), np.float32)
-            for name, shape in runner.shapes.items()
-        }
+        if len(x) == 0:
+            return {name: np.zeros((0, *shape), np.float32) for name, shape in runner.shapes.items()}
+        return runner.run(x)
 
     def plan(self, keep: Sequence[str] = ()) -> Plan:
         """Return the plan, which can be printed."""
@@ -93,11 +89,13 @@ def _references(arrays: list[Array], index: int) -> int:
     return sys.getrefcount(arrays[index])
 
 
+MOST_OUTPUTS = 4  # arrays of outputs that are kept to be used again
+MOST_KEPT = 8  # pictures of a batch whose outputs are kept
 HELD_BY_NOBODY = _references([np.empty(1, np.float32)], 0)
 
 
 class Runner:
-    """A plan with its memory; runs one picture at a time."""
+    """A plan with its memory; runs one picture after another."""
 
     def __init__(self, plan: Plan, kept: Sequence[str], threads: int | None) -> None:
         self.plan = plan
@@ -113,17 +111,29 @@ class Runner:
         arrays = (nothing, nothing, plan.tables, nothing, nothing, self.parts)
         jit.run(walk, 0, 0, plan.rows, self.kernels, *arrays, np.zeros(1, np.int64), 0, 0)
 
-    def run(self, picture: Array) -> dict[str, Array]:
-        """Return the outputs and what is kept, (C, H, W) by name."""
-        image = np.ascontiguousarray(picture).reshape(-1)
+    def run(self, pictures: Array) -> dict[str, Array]:
+        """Return the outputs and what is kept, (N, C, H, W) by name, for N pictures, at least one."""
         with self.lock:
-            out = self._output()
-            counters = np.zeros(len(self.plan.steps) * COUNTERS + 1, np.int64)
-            for first, last, task in self.plan.segments:
-                self._walk(first, last, out, image, counters)
-                if task is not None:
-                    self._run_reference(task, picture)
-            return self._results(out)
+            out = self._output(len(pictures))
+            others = [self._run(picture, row) for picture, row in zip(pictures, out)]
+            return {name: self._result(name, out, others) for name in self.shapes}
+
+    def _run(self, picture: Array, out: Array) -> dict[str, Array]:
+        """Run one picture; return what the kernels do not write into `out` themselves, (C, H, W) by name."""
+        image = np.ascontiguousarray(picture).reshape(-1)
+        counters = np.zeros(len(self.plan.steps) * COUNTERS + 1, np.int64)
+        for first, last, task in self.plan.segments:
+            self._walk(first, last, out, image, counters)
+            if task is not None:
+                self._run_reference(task, picture)
+        return {name: self._values(self.plan.maps[name]) for name in self.shapes if name not in self.plan.planar}
+
+    def _result(self, name: str, out: Array, others: Sequence[Mapping[str, Array]]) -> Array:
+        """Return a value of all pictures, (N, C, H, W); an output is a part of `out`, which nobody writes again."""
+        if name not in self.plan.planar:
+            return np.stack([values[name] for values in others])
+        at, shape = self.plan.planar[name], self.shapes[name]
+        return out[:, at : at + math.prod(shape)].reshape(-1, *shape)
 
     def _walk(self, first: int, last: int, out: Array, image: Array, counters: Array) -> None:
         plan = self.plan
@@ -137,27 +147,21 @@ class Runner:
 
         team.together(work, self.threads)
 
-    def _output(self) -> Array:
-        """Return memory for the outputs: some that was given out before and that nobody holds any more, else new.
+    def _output(self, pictures: int) -> Array:
+        """Return memory for outputs, a row a picture: some that nobody holds any more, else new.
 
         Fresh pages from the system cost more than the smaller networks' last layers.
         """
+        row = -(-self.plan.output_size // LINE) * LINE
+        size = pictures * row + LINE
         for index in range(len(self.outputs)):
-            if _references(self.outputs, index) == HELD_BY_NOBODY:
-                return from_line(self.outputs[index])
-        self.outputs.append(np.empty(self.plan.output_size + LINE, np.float32))
-        if len(self.outputs) > 4:
-            del self.outputs[0]
-        return from_line(self.outputs[-1])
-
-    def _results(self, out: Array) -> dict[str, Array]:
-        planar = self.plan.planar
-        return {
-            name: out[planar[name] : planar[name] + math.prod(shape)].reshape(shape)
-            if name in planar
-            else self._values(self.plan.maps[name])
-            for name, shape in self.shapes.items()
-        }
+            if self.outputs[index].size == size and _references(self.outputs, index) == HELD_BY_NOBODY:
+                return from_line(self.outputs[index])[: size - LINE].reshape(pictures, row)
+        new = np.empty(size, np.float32)
+        if pictures <= MOST_KEPT:
+            self.outputs.append(new)
+            del self.outputs[: -MOST_OUTPUTS if pictures == 1 else -2]
+        return from_line(new)[: size - LINE].reshape(pictures, row)
 
     def _values(self, m: Map) -> Array:
         """Return a copy of a map as (C, H, W)."""
