@@ -5,10 +5,10 @@
 
 The machine's limits are measured in the same process, anew before each network, since neighbours slow down a shared
 machine for minutes: multiply-adds of the register tile on numbers in the first-level cache, the same on tile registers
-(AMX) where there are any, and copying memory beyond the caches. A layer's
-share is the larger of its two; Winograd's method counts as the direct sum that it replaces, so it can pass 100 %. A
-layer's inputs lie in whatever cache the last run left them in, as they do in a network. The layers themselves are
-checked against the reference by `tests/test_engine.py`. Writes NAME.json and NAME.md.
+(AMX) where there are any, and copying memory beyond the caches. A layer's share is the larger of its two; Winograd's
+method counts as the direct sum that it replaces, so it can pass 100 %. A layer's inputs lie in whatever cache the last
+run left them in, as they do in a network. The layers themselves are checked against the reference by
+`tests/test_engine.py`. Writes NAME.json and NAME.md.
 """
 
 from __future__ import annotations

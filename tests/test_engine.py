@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import pure_detect
 from pure_detect import jit
 from pure_detect.engine import amx, team
-from pure_detect.engine.executor import FastExecutor
+from pure_detect.engine.executor import MOST_KEPT, FastExecutor
 from pure_detect.engine.simd import isa_of
 from pure_detect.models.ssdlite import SSDLITE_SMALL
 from pure_detect.models.yolov3 import YOLOV3_TINY
@@ -114,11 +114,18 @@ def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
         assert all(np.array_equal(one[name], value) for name, value in many(x).items())
 
 
+@pytest.mark.parametrize("pictures", [1, 2, MOST_KEPT, MOST_KEPT + 1])
 def test_outputs_stay_as_they_are_while_somebody_holds_them(
-    small: tuple[FastExecutor, ReferenceExecutor, Array],
+    small: tuple[FastExecutor, ReferenceExecutor, Array], pictures: int
 ) -> None:
     fast, _, x = small
-    held = [fast(x * scale) for scale in (1.0, 0.5, 0.25, -1.0, 2.0, 3.0)]
+    x = np.concatenate([x * (1 + i) for i in range(pictures)])
+    held, copies = [], []
+    for scale in (1.0, 0.5, 0.25, -1.0, 2.0, 3.0):
+        held.append(fast(x * scale))
+        copies.append({name: value.copy() for name, value in held[-1].items()})
+    for outputs, copied in zip(held, copies):  # before another call can write the same again
+        assert all(np.array_equal(value, outputs[name]) for name, value in copied.items())
     for scale, outputs in zip((1.0, 0.5, 0.25, -1.0, 2.0, 3.0), held):
         assert all(np.array_equal(value, outputs[name]) for name, value in fast(x * scale).items())
 
